@@ -1,0 +1,72 @@
+"""Build the optional compiled accelerator; all other metadata is in pyproject.toml.
+
+The modules in `src/crossfeed/native/*.pyx` make crossfeed faster, never different: without a
+compiler, without Cython or with a compile error the install succeeds as pure Python. Set
+`CROSSFEED_PURE=1` to leave them out on purpose, `CROSSFEED_NATIVE=require` to fail without them
+(for release builds: a wheel that silently lacks its modules still carries the platform tag).
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).resolve().parent
+SOURCES = sorted(ROOT.glob("src/crossfeed/native/*.pyx"))
+REQUIRED = os.environ.get("CROSSFEED_NATIVE") == "require"
+
+
+def has_compiler() -> bool:
+    """Say whether the C compiler that this Python would call can be found.
+
+    Asked first because generating C takes seconds that are wasted when nothing can compile it.
+    """
+    if sys.platform == "win32":
+        return True
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    return shutil.which(command.split()[0]) is not None
+
+
+def without(reason: str) -> list[Extension]:
+    """Go on without the accelerator and say why, or stop where it was required."""
+    if REQUIRED:
+        raise RuntimeError(f"the compiled accelerator was required: {reason}")
+    sys.stderr.write(f"crossfeed: installing without the compiled accelerator: {reason}\n")
+    return []
+
+
+def native_extensions() -> list[Extension]:
+    """Translate the Cython sources; return no extension where that is impossible or unwanted.
+
+    Raises:
+        RuntimeError: `CROSSFEED_NATIVE=require` is set and the sources cannot be translated.
+    """
+    if not SOURCES or os.environ.get("CROSSFEED_PURE"):
+        return []
+    if not has_compiler():
+        return without("no C compiler found")
+    try:
+        from Cython.Build import cythonize
+
+        plain = [
+            Extension(
+                f"crossfeed.native.{source.stem}",
+                [str(source.relative_to(ROOT))],
+                include_dirs=["src/crossfeed/native"],
+                extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
+            )
+            for source in SOURCES
+        ]
+        extensions: list[Extension] = cythonize(plain, language_level=3)
+    # Whatever a changed .pxd or a foreign Cython throws, an accelerator must not stop an install.
+    except Exception as exc:  # noqa: BLE001
+        return without(f"{type(exc).__name__}: {exc}")
+    for extension in extensions:
+        extension.optional = not REQUIRED
+    return extensions
+
+
+setup(ext_modules=native_extensions())
