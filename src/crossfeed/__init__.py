@@ -1,0 +1,1 @@
+"""crossfeed: one trusted real-time market-data feed across exchanges."""

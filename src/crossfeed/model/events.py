@@ -1,0 +1,531 @@
+"""The events: what happened at a venue, in one vocabulary for all venues.
+
+Typed attributes (`trade.price`) are the fast way. `data`, `timestamp`, `raw_message` and `exact` are views,
+built when read and remembered for the event last looked at, so that several reads in one handler cost once.
+Events are immutable msgspec Structs without garbage-collector tracking (`gc=False`): they hold no cycles.
+
+All times are integer nanoseconds: `ts_event_ns` when it happened at the venue, `ts_sent_ns` when the venue
+sent it (both 0 where the venue does not say, never made up), `ts_recv_ns` our wall clock at receipt and
+`ts_mono_ns` our monotonic clock at the same moment (for ages and latencies).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from crossfeed.model.trust import Integrity, Mark, Side, Trust
+
+__all__ = [
+    "AggTrade",
+    "BookDelta",
+    "BookSnapshot",
+    "Candle",
+    "DepthDelta",
+    "Heartbeat",
+    "Level",
+    "MarketData",
+    "MiniTicker",
+    "OrderEvent",
+    "Quote",
+    "RawReader",
+    "Ticker",
+    "Trade",
+    "VenueStatus",
+    "register_raw_reader",
+    "utc_datetime",
+]
+
+Level = tuple[float, float]
+"""(price, size) of one book level; size 0 removes it."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_EXACT: Final[Mapping[str, Decimal]] = {}
+
+
+def utc_datetime(ns: int) -> datetime:
+    """Turn ns since 1970 into an aware UTC datetime (microseconds, rounded down)."""
+    return _EPOCH + timedelta(microseconds=ns // 1000)
+
+
+class RawReader(Protocol):
+    """Reads what only the venue's own message knows. Each venue registers one at import."""
+
+    def message(self, event: MarketData) -> dict[str, Any]:
+        """Return the original message of `event` as a dict."""
+        ...
+
+    def exact(self, event: MarketData) -> Mapping[str, Decimal]:
+        """Return the numbers of `event` as the venue wrote them, by attribute name."""
+        ...
+
+
+_raw_readers: dict[str, RawReader] = {}
+
+
+def register_raw_reader(exchange: str, reader: RawReader) -> None:
+    """Make `reader` serve `raw_message` and `exact` of all events of `exchange`."""
+    _raw_readers[exchange] = reader
+
+
+class _ViewMemo:
+    """Remembers one view of the event last looked at. Bounded: one event, one value."""
+
+    __slots__ = ("_build", "_event", "_value")
+
+    def __init__(self, build: Callable[[Any], Any]) -> None:
+        self._build = build
+        self._event: object = None
+        self._value: Any = None
+
+    def get(self, event: MarketData) -> Any:
+        if self._event is not event:
+            value = self._build(event)
+            self._event, self._value = event, value
+            return value
+        return self._value
+
+
+class MarketData(Struct, frozen=True, gc=False):
+    """What all events share. Never made itself: `crossfeed.MarketData(...)` makes a `RecordedEvent`.
+
+    Attributes:
+        exchange: Name of the venue ("binance", "coinbase", "kraken").
+        symbol: The venue's own symbol.
+        unified: The unified symbol ("BTC/USDT"); empty where the venue's symbol is unknown to us.
+        ts_event_ns: When it happened, venue's clock; 0 where the venue does not say.
+        ts_sent_ns: When the venue sent it; 0 where the venue does not say.
+        ts_recv_ns: When we received it, wall clock.
+        ts_mono_ns: When we received it, monotonic clock.
+        marks: What is special about this event.
+        integrity: How well the stream it came on can be proven.
+        trust: Whether the stream was proven when it came.
+        raw: The frame it came in (shared by all events of the frame), None with `keep_raw=False`.
+        raw_index: Its place among the events of that frame.
+    """
+
+    exchange: str
+    symbol: str
+    unified: str
+    ts_event_ns: int
+    ts_sent_ns: int
+    ts_recv_ns: int
+    ts_mono_ns: int
+    marks: Mark
+    integrity: Integrity
+    trust: Trust
+    raw: bytes | None
+    raw_index: int
+
+    data_type: ClassVar[str] = ""
+
+    @property
+    def timestamp(self) -> datetime:
+        """When it happened, aware UTC; the receive time where the venue gives none (see `marks`)."""
+        return utc_datetime(self.ts_event_ns or self.ts_recv_ns)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The event's own values under the names of the vocabulary."""
+        view: dict[str, Any] = _data_memo.get(self)
+        return view
+
+    @property
+    def raw_message(self) -> dict[str, Any]:
+        """The venue's original message as a dict; empty with `keep_raw=False`."""
+        view: dict[str, Any] = _message_memo.get(self)
+        return view
+
+    @property
+    def exact(self) -> Mapping[str, Decimal]:
+        """The venue's own decimals by attribute name, no digit lost.
+
+        Without `raw` the shortest decimal of each float stands in (exact to 15 digits).
+        """
+        view: Mapping[str, Decimal] = _exact_memo.get(self)
+        return view
+
+    @property
+    def source(self) -> str:
+        """How it reached us: "stream", or "rest" for polled and backfilled events."""
+        return "rest" if self.marks & (Mark.REST | Mark.BACKFILLED) else "stream"
+
+    def _view(self) -> dict[str, Any]:
+        """Build `data`. Each kind has its own."""
+        return {}
+
+
+def _build_message(event: MarketData) -> dict[str, Any]:
+    if event.raw is None:
+        return {}
+    reader = _raw_readers.get(event.exchange)
+    if reader is not None:
+        return reader.message(event)
+    message: Any = msgspec.json.decode(event.raw)
+    return message if isinstance(message, dict) else {"data": message}
+
+
+def _build_exact(event: MarketData) -> Mapping[str, Decimal]:
+    reader = _raw_readers.get(event.exchange)
+    if event.raw is not None and reader is not None:
+        return reader.exact(event)
+    values = msgspec.structs.asdict(event)
+    floats = {name: Decimal(repr(value)) for name, value in values.items() if type(value) is float}
+    return floats or _NO_EXACT
+
+
+_data_memo: Final = _ViewMemo(lambda event: event._view() | _origin(event))
+_message_memo: Final = _ViewMemo(_build_message)
+_exact_memo: Final = _ViewMemo(_build_exact)
+
+
+def _origin(event: MarketData) -> dict[str, Any]:
+    """Say in `data` what is special about the event; nothing for an ordinary one."""
+    if not event.marks:
+        return {}
+    marked: dict[str, Any] = {}
+    if event.marks & (Mark.REST | Mark.BACKFILLED):
+        marked["source"] = "rest"
+    if event.marks & Mark.BACKFILLED:
+        marked["backfilled"] = True
+    if event.marks & Mark.HISTORY:
+        marked["history"] = True
+    if event.marks & Mark.SUSPECT:
+        marked["suspect"] = True
+    if event.marks & Mark.FROM_TICKER:
+        marked["derived"] = "ticker"
+    if event.marks & Mark.FROM_BOOK:
+        marked["derived"] = "book"
+    return marked
+
+
+class Trade(MarketData, frozen=True, gc=False):
+    """One trade.
+
+    Attributes:
+        price: Quote units per base unit.
+        quantity: Base units.
+        side: The taker's side.
+        trade_id: The venue's id, +1 per trade within a symbol where the venue numbers them.
+    """
+
+    price: float
+    quantity: float
+    side: Side
+    trade_id: int
+
+    data_type: ClassVar[str] = "trade"
+
+    @property
+    def is_buyer_maker(self) -> bool:
+        """True when the resting order was the buy: the taker sold."""
+        return self.side is Side.SELL
+
+    def _view(self) -> dict[str, Any]:
+        return {
+            "price": self.price,
+            "quantity": self.quantity,
+            "size": self.quantity,
+            "side": str(self.side),
+            "trade_id": self.trade_id,
+            "is_buyer_maker": self.is_buyer_maker,
+        }
+
+
+class AggTrade(MarketData, frozen=True, gc=False):
+    """Fills of one taker order at one price, merged by the venue.
+
+    Attributes:
+        trade_id: The venue's id of the aggregate (an id space of its own).
+        first_trade_id: Id of the first trade in it.
+        last_trade_id: Id of the last trade in it.
+    """
+
+    price: float
+    quantity: float
+    side: Side
+    trade_id: int
+    first_trade_id: int
+    last_trade_id: int
+
+    data_type: ClassVar[str] = "agg_trade"
+
+    @property
+    def is_buyer_maker(self) -> bool:
+        """True when the resting order was the buy: the taker sold."""
+        return self.side is Side.SELL
+
+    def _view(self) -> dict[str, Any]:
+        return {
+            "price": self.price,
+            "quantity": self.quantity,
+            "size": self.quantity,
+            "side": str(self.side),
+            "trade_id": self.trade_id,
+            "is_buyer_maker": self.is_buyer_maker,
+            "first_trade_id": self.first_trade_id,
+            "last_trade_id": self.last_trade_id,
+        }
+
+
+class Quote(MarketData, frozen=True, gc=False):
+    """Best bid and offer.
+
+    Attributes:
+        bid_price: Highest bid.
+        bid_quantity: Size at it, base units.
+        ask_price: Lowest offer.
+        ask_quantity: Size at it, base units.
+        update_id: The book's update number it belongs to, 0 where the venue gives none.
+    """
+
+    bid_price: float
+    bid_quantity: float
+    ask_price: float
+    ask_quantity: float
+    update_id: int
+
+    data_type: ClassVar[str] = "book_ticker"
+
+    def _view(self) -> dict[str, Any]:
+        return {
+            "bid_price": self.bid_price,
+            "bid_quantity": self.bid_quantity,
+            "ask_price": self.ask_price,
+            "ask_quantity": self.ask_quantity,
+        }
+
+
+class Ticker(MarketData, frozen=True, gc=False):
+    """Rolling 24 h statistics with the last price. None where the venue gives no such value."""
+
+    price: float
+    price_change: float | None
+    price_change_percent: float | None
+    open: float | None
+    high: float | None
+    low: float | None
+    volume: float | None
+    quote_volume: float | None
+    vwap: float | None
+    best_bid: float | None
+    best_bid_quantity: float | None
+    best_ask: float | None
+    best_ask_quantity: float | None
+    last_quantity: float | None
+    trade_id: int | None
+
+    data_type: ClassVar[str] = "ticker"
+
+    def _view(self) -> dict[str, Any]:
+        return {
+            "price": self.price,
+            "last_price": self.price,
+            "price_change": self.price_change,
+            "price_change_percent": self.price_change_percent,
+            "open": self.open,
+            "high": self.high,
+            "low": self.low,
+            "volume_24h": self.volume,
+            "volume": self.volume,
+            "quote_volume": self.quote_volume,
+            "vwap": self.vwap,
+            "best_bid": self.best_bid,
+            "best_bid_size": self.best_bid_quantity,
+            "best_bid_quantity": self.best_bid_quantity,
+            "best_ask": self.best_ask,
+            "best_ask_size": self.best_ask_quantity,
+            "best_ask_quantity": self.best_ask_quantity,
+            "last_quantity": self.last_quantity,
+            "trade_id": self.trade_id,
+        }
+
+
+class MiniTicker(MarketData, frozen=True, gc=False):
+    """Rolling 24 h open, high, low, last and volumes."""
+
+    price: float
+    open: float
+    high: float
+    low: float
+    volume: float
+    quote_volume: float
+
+    data_type: ClassVar[str] = "mini_ticker"
+
+    def _view(self) -> dict[str, Any]:
+        return {
+            "last_price": self.price,
+            "price": self.price,
+            "open": self.open,
+            "high": self.high,
+            "low": self.low,
+            "volume": self.volume,
+            "quote_volume": self.quote_volume,
+        }
+
+
+class Candle(MarketData, frozen=True, gc=False):
+    """One bar of a candlestick series, complete or in the making.
+
+    Attributes:
+        interval: "1s", "1m" ... "1M".
+        open_time_ns: Start of the bar.
+        close_time_ns: End of the bar, exclusive (where a venue sends ...999 ms we give the next start).
+        volume: Base units.
+        trades: Number of trades, None where the venue does not count them.
+        is_closed: True for the final state of a bar.
+    """
+
+    interval: str
+    open_time_ns: int
+    close_time_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int | None
+    is_closed: bool
+
+    data_type: ClassVar[str] = "kline"
+
+    def _view(self) -> dict[str, Any]:
+        return {
+            "interval": self.interval,
+            "open_time": utc_datetime(self.open_time_ns),
+            "close_time": utc_datetime(self.close_time_ns),
+            "open": self.open,
+            "high": self.high,
+            "low": self.low,
+            "close": self.close,
+            "volume": self.volume,
+            "trades": self.trades,
+            "is_closed": self.is_closed,
+        }
+
+
+class BookSnapshot(MarketData, frozen=True, gc=False):
+    """A whole book (or its top levels) at one moment.
+
+    Attributes:
+        bids: (price, size) pairs in the venue's order.
+        asks: The same for the offers.
+        sequence: The update number it stands at, 0 where the venue gives none.
+        checksum: The venue's checksum over the result, None where it gives none.
+    """
+
+    bids: list[Level]
+    asks: list[Level]
+    sequence: int
+    checksum: int | None
+
+    data_type: ClassVar[str] = "orderbook_snapshot"
+
+    def _view(self) -> dict[str, Any]:
+        return {"bids": self.bids, "asks": self.asks, "sequence": self.sequence}
+
+
+class BookDelta(MarketData, frozen=True, gc=False):
+    """Changes of a book. Sizes are absolute, 0 removes the level, in the order given.
+
+    Attributes:
+        first: First update number folded in, 0 where the venue gives none.
+        last: Last update number folded in, 0 where the venue gives none.
+        previous: The number the venue says came before, 0 where it gives none (futures: `pu`).
+        checksum: The venue's checksum over the result, None where it gives none.
+    """
+
+    bids: list[Level]
+    asks: list[Level]
+    first: int
+    last: int
+    previous: int
+    checksum: int | None
+
+    data_type: ClassVar[str] = "orderbook_update"
+
+    def _view(self) -> dict[str, Any]:
+        changes: list[list[Any]] = [["buy", price, size] for price, size in self.bids]
+        changes += [["sell", price, size] for price, size in self.asks]
+        return {"changes": changes}
+
+
+class DepthDelta(BookDelta, frozen=True, gc=False):
+    """A `BookDelta` in the words of Binance's diff depth stream."""
+
+    data_type: ClassVar[str] = "depth"
+
+    def _view(self) -> dict[str, Any]:
+        return {
+            "first_update_id": self.first,
+            "final_update_id": self.last,
+            "bids": self.bids,
+            "asks": self.asks,
+        }
+
+
+class Heartbeat(MarketData, frozen=True, gc=False):
+    """A sign of life.
+
+    Attributes:
+        sequence: The venue's counter, 0 where it gives none.
+        last_trade_id: Newest trade id of the symbol, 0 where the venue gives none; proves the tail.
+    """
+
+    sequence: int
+    last_trade_id: int
+
+    data_type: ClassVar[str] = "heartbeat"
+
+    def _view(self) -> dict[str, Any]:
+        return {"sequence": self.sequence, "last_trade_id": self.last_trade_id}
+
+
+class VenueStatus(MarketData, frozen=True, gc=False):
+    """State of a venue or of its products.
+
+    Attributes:
+        system: The venue's word for its own state ("online", "maintenance"), empty where it gives none.
+        products: The venue's own product entries.
+    """
+
+    system: str
+    products: list[dict[str, Any]]
+
+    data_type: ClassVar[str] = "status"
+
+    def _view(self) -> dict[str, Any]:
+        return {"system": self.system, "products": self.products}
+
+
+class OrderEvent(MarketData, frozen=True, gc=False):
+    """One event of an order-by-order feed (Coinbase `full`).
+
+    Attributes:
+        kind: received, open, done, match, change or activate.
+        sequence: Number within the product's full feed, +1 per event; 0 for `activate`.
+        order_id: The order concerned (a match: the maker's).
+        side: Side of that order.
+        price: Its price, None for market orders.
+        size: Size that applies: received size, remaining size, matched size or new size; None if absent.
+        fields: The venue's own fields, as sent.
+    """
+
+    kind: str
+    sequence: int
+    order_id: str
+    side: Side
+    price: float | None
+    size: float | None
+    fields: dict[str, Any]
+
+    data_type: ClassVar[str] = "full"
+
+    def _view(self) -> dict[str, Any]:
+        return self.fields | {"type": self.kind, "sequence": self.sequence}

@@ -1,0 +1,79 @@
+"""How a venue's messages chain: the small strategy objects that integrity and books get from a venue."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from crossfeed.model.events import BookDelta, BookSnapshot
+from crossfeed.model.trust import Integrity
+
+__all__ = ["BookRule", "BookTop10", "SnapshotSource", "Verdict"]
+
+
+class Verdict(Enum):
+    """What an update is to a book."""
+
+    APPLY = "apply"
+    OLD = "old"
+    """Already contained: ignore, count."""
+    GAP = "gap"
+    """Something is missing before it."""
+    EARLY = "early"
+    """The snapshot is older than the first buffered update: fetch a newer one."""
+
+
+class SnapshotSource(Enum):
+    """Where a book's first image comes from."""
+
+    STREAM = "stream"
+    REST = "rest"
+
+
+class BookTop10(Protocol):
+    """What a checksum needs of a book."""
+
+    def top_units(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return the best `count` (bids, asks) as (price units, size units), best first."""
+        ...
+
+    @property
+    def price_scale(self) -> int:
+        """Decimals of a price unit."""
+        ...
+
+    @property
+    def size_scale(self) -> int:
+        """Decimals of a size unit."""
+        ...
+
+
+class BookRule(Protocol):
+    """One venue's rule for keeping a book. Stateless; its docstring holds the venue's numbered recipe."""
+
+    @property
+    def integrity(self) -> Integrity:
+        """How well the rule proves the book."""
+        ...
+
+    @property
+    def snapshot_source(self) -> SnapshotSource:
+        """Where the first image comes from."""
+        ...
+
+    @property
+    def depth_limit(self) -> int:
+        """Levels per side that the venue maintains; the book is cut to it after each message. 0: all."""
+        ...
+
+    def bridge(self, snapshot: BookSnapshot, delta: BookDelta) -> Verdict:
+        """Judge the first update(s) after a snapshot: OLD, APPLY, EARLY (snapshot too old) or GAP."""
+        ...
+
+    def follow(self, sequence: int, delta: BookDelta) -> Verdict:
+        """Judge an update against the number the book stands at: OLD, APPLY or GAP."""
+        ...
+
+    def verify(self, book: BookTop10, checksum: int | None) -> int | None:
+        """Compute the checksum the venue sends; None where it sends none (then nothing is compared)."""
+        ...
