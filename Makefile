@@ -1,0 +1,79 @@
+# One recipe per verb. Everything runs in .venv, made on first use from Python >= 3.11 (PYTHON=...
+# names one) with uv where it is there and with venv + pip otherwise.
+
+SHELL := /bin/sh
+VENV ?= .venv
+PYTHON ?=
+JOBS ?= 2
+SECONDS ?= 60
+ARGS ?=
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+MADE_FROM := pyproject.toml setup.py constraints.txt tools/environment.sh $(wildcard src/crossfeed/native/*.pyx)
+
+export VENV PYTHON
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check bench docs faults fuzz soak trust format constraints clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.stamp-core ## live view of the built-in simulator's venues, no exchange needed
+	@if [ -t 1 ]; then $(BIN)/crossfeed demo $(ARGS); \
+	else $(BIN)/crossfeed demo --seconds 20 $(ARGS); fi
+
+test: $(VENV)/.stamp-test ## every test but load runs and other people's clients
+	$(PYTEST) -n $(JOBS) -m "not load and not peers" $(ARGS)
+
+check: $(VENV)/.stamp-dev ## format, lint, types, layers, spelling, dependencies, docstrings, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/deptry .
+	$(BIN)/interrogate src tools
+	$(BIN)/zensical build --strict
+
+bench: $(VENV)/.stamp-dev ## micro benchmarks (benchmarks/bench_*.py)
+	$(PYTEST) benchmarks -o addopts="-ra --import-mode=importlib --benchmark-only" -p no:randomly -p no:xdist \
+		-o python_files='bench_*.py' -o python_functions='bench_*' --timeout=0 $(ARGS)
+
+docs: $(VENV)/.stamp-dev ## build the documentation into site/
+	$(BIN)/zensical build --strict
+
+faults: $(VENV)/.stamp-test ## run the fault tests in full and print the coverage of the catalogue
+	$(BIN)/python tools/faults.py $(ARGS)
+
+fuzz: $(VENV)/.stamp-test ## property tests with many more examples
+	$(PYTEST) -n $(JOBS) -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+soak: $(VENV)/.stamp-test ## load tests, SECONDS=... each
+	CROSSFEED_SOAK_SECONDS=$(SECONDS) $(PYTEST) -m load -p no:randomly --timeout=0 -s $(ARGS)
+
+trust: $(VENV)/.stamp-test ## rebuild recorded sessions and compare with their known facts
+	$(PYTEST) -m trust -p no:randomly -s $(ARGS)
+
+format: $(VENV)/.stamp-dev ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --exit-zero .
+
+constraints: $(VENV)/.stamp-dev ## resolve constraints.txt anew (PYTHONS="python3.11 python3.12 ...")
+	$(BIN)/python tools/constraints.py $(PYTHONS)
+
+clean: ## remove caches and builds, keep .venv
+	rm -rf build dist site .cache .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache htmlcov *.egg-info src/*.egg-info
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp-core: $(MADE_FROM)
+	@tools/environment.sh core
+
+$(VENV)/.stamp-test: $(MADE_FROM)
+	@tools/environment.sh test
+
+$(VENV)/.stamp-dev: $(MADE_FROM)
+	@tools/environment.sh dev
