@@ -1,0 +1,57 @@
+"""What every test shares: no network beyond loopback, Hypothesis profiles, recorded sessions."""
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+CAPTURES = ROOT.parent / "shared" / "captures"
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    max_examples=20_000,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def _is_loopback(host: object) -> bool:
+    """Say whether a host names this machine only."""
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
+    return text in {"", "localhost", "::", "::1", "0.0.0.0"} or text.startswith("127.")  # noqa: S104
+
+
+def _stay_on_loopback(event: str, args: tuple[object, ...]) -> None:
+    """Answer as a machine without a network does, so that every machine gives the same result."""
+    if event == "socket.getaddrinfo" and not _is_loopback(args[0]):
+        raise socket.gaierror(socket.EAI_NONAME, f"tests resolve no names but loopback: {args[0]}")
+    if event == "socket.connect":
+        address = args[1]
+        if isinstance(address, tuple) and not _is_loopback(address[0]):
+            text = f"tests connect to loopback only: {address}"
+            raise OSError(errno.ENETUNREACH, text)
+
+
+sys.addaudithook(_stay_on_loopback)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """Return the folder of recorded venue sessions, read in place; skip where it is absent."""
+    if not CAPTURES.is_dir():
+        pytest.skip("no recorded sessions beside this checkout (../shared/captures)")
+    return CAPTURES

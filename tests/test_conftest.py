@@ -1,0 +1,32 @@
+"""The shared test set-up does what it promises."""
+
+import errno
+import socket
+
+import pytest
+
+# Reserved for documentation (RFC 5737, RFC 2606): nothing is there, and nothing is sent.
+NOWHERE = "192.0.2.1"
+NO_NAME = "venue.invalid"
+
+
+def test_foreign_address_is_unreachable() -> None:
+    """A connect beyond loopback fails before a packet leaves."""
+    with socket.socket() as sock, pytest.raises(OSError, match="loopback only") as caught:
+        sock.connect((NOWHERE, 443))
+    assert caught.value.errno == errno.ENETUNREACH
+
+
+def test_foreign_name_does_not_resolve() -> None:
+    """A name lookup fails as on a machine without a resolver."""
+    with pytest.raises(socket.gaierror):
+        socket.getaddrinfo(NO_NAME, 443)
+
+
+def test_loopback_is_reachable() -> None:
+    """Loopback, where every test lives, works."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), timeout=5) as client,
+    ):
+        assert client.getpeername() == server.getsockname()
