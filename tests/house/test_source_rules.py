@@ -100,6 +100,25 @@ def owned_tasks(path: str, text: str) -> Iterator[str]:
                 yield f"{path}:{node.lineno}: nobody owns {ast.unparse(node.value)}"
 
 
+def venues_are_strangers(path: str, text: str) -> Iterator[str]:
+    """A venue is one folder: it uses itself and what lies beside the folders, no other venue."""
+    if not path.startswith("venues/"):
+        return
+    own = path.split("/")[1]
+    for node in ast.walk(ast.parse(text)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[:2] != ["crossfeed", "venues"] or parts[2:3] == [own]:
+                continue
+            if not (SOURCE / "venues" / f"{parts[2]}.py").is_file():
+                yield f"{path}:{node.lineno}: {name}"
+
+
 def finished(path: str, text: str) -> Iterator[str]:
     """Nothing is left for later."""
     for number, line in enumerate(text.splitlines(), 1):
@@ -145,6 +164,7 @@ RULES: tuple[Rule, ...] = (
     bounded_queues,
     nothing_swallowed,
     owned_tasks,
+    venues_are_strangers,
     finished,
 )
 BAD: tuple[tuple[Rule, str], ...] = (
@@ -166,11 +186,17 @@ BAD: tuple[tuple[Rule, str], ...] = (
     (nothing_swallowed, "with contextlib.suppress(Exception):\n    f()\n"),
     (owned_tasks, "async def f():\n    asyncio.create_task(g())\n"),
     (owned_tasks, "async def f():\n    self._loop.create_task(g())\n"),
+    (venues_are_strangers, "import crossfeed.venues.binance\n"),
+    (venues_are_strangers, "from crossfeed.venues import binance\n"),
+    (venues_are_strangers, "from crossfeed.venues.binance.wire import Trade\n"),
     (finished, "x = 1  # TO" + "DO: two\n"),
 )
 GOOD = """
 import asyncio
 from datetime import UTC, datetime
+
+from crossfeed.venues.base import Venue
+from crossfeed.venues.kraken.wire import Trade
 
 
 async def f(queue_length_max: int) -> None:
@@ -199,7 +225,7 @@ def test_source_keeps_rule(rule: Rule) -> None:
 @pytest.mark.parametrize(("rule", "sample"), BAD, ids=lambda value: getattr(value, "__name__", ""))
 def test_rule_refuses_bad_sample(rule: Rule, sample: str) -> None:
     """The rule is able to fail."""
-    assert list(rule("venues/sample.py", sample))
+    assert list(rule("venues/kraken/sample.py", sample))
 
 
 def test_seeded_worlds_may_use_random() -> None:
@@ -213,4 +239,4 @@ def test_seeded_worlds_may_use_random() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_rule_accepts_good_sample(rule: Rule) -> None:
     """The rule leaves proper code alone."""
-    assert not list(rule("venues/sample.py", GOOD))
+    assert not list(rule("venues/kraken/sample.py", GOOD))
