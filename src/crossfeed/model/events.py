@@ -45,7 +45,7 @@ Level = tuple[float, float]
 """(price, size) of one book level; size 0 removes it."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_EXACT: Final[Mapping[str, Decimal]] = {}
+_NO_EXACT: Final[Mapping[str, Any]] = {}
 
 
 def utc_datetime(ns: int) -> datetime:
@@ -56,21 +56,32 @@ def utc_datetime(ns: int) -> datetime:
 class RawReader(Protocol):
     """Reads what only the venue's own message knows. Each venue registers one at import."""
 
+    def reads(self, raw: bytes) -> bool:
+        """Say whether `raw` is a frame of this reader's protocol (one exchange may speak two)."""
+        ...
+
     def message(self, event: MarketData) -> dict[str, Any]:
         """Return the original message of `event` as a dict."""
         ...
 
-    def exact(self, event: MarketData) -> Mapping[str, Decimal]:
+    def exact(self, event: MarketData) -> Mapping[str, Any]:
         """Return the numbers of `event` as the venue wrote them, by attribute name."""
         ...
 
 
-_raw_readers: dict[str, RawReader] = {}
+_raw_readers: dict[str, list[RawReader]] = {}
 
 
 def register_raw_reader(exchange: str, reader: RawReader) -> None:
-    """Make `reader` serve `raw_message` and `exact` of all events of `exchange`."""
-    _raw_readers[exchange] = reader
+    """Let `reader` serve `raw_message` and `exact` of the events of `exchange` whose frames it reads."""
+    _raw_readers.setdefault(exchange, []).append(reader)
+
+
+def _reader_of(event: MarketData) -> RawReader | None:
+    if event.raw is None:
+        return None
+    raw = event.raw
+    return next((r for r in _raw_readers.get(event.exchange, ()) if r.reads(raw)), None)
 
 
 class _ViewMemo:
@@ -142,12 +153,13 @@ class MarketData(Struct, frozen=True, gc=False):
         return view
 
     @property
-    def exact(self) -> Mapping[str, Decimal]:
+    def exact(self) -> Mapping[str, Any]:
         """The venue's own decimals by attribute name, no digit lost.
 
+        Numbers are `decimal.Decimal`; `bids` and `asks` are lists of (price, size) pairs of them.
         Without `raw` the shortest decimal of each float stands in (exact to 15 digits).
         """
-        view: Mapping[str, Decimal] = _exact_memo.get(self)
+        view: Mapping[str, Any] = _exact_memo.get(self)
         return view
 
     @property
@@ -163,16 +175,16 @@ class MarketData(Struct, frozen=True, gc=False):
 def _build_message(event: MarketData) -> dict[str, Any]:
     if event.raw is None:
         return {}
-    reader = _raw_readers.get(event.exchange)
+    reader = _reader_of(event)
     if reader is not None:
         return reader.message(event)
     message: Any = msgspec.json.decode(event.raw)
     return message if isinstance(message, dict) else {"data": message}
 
 
-def _build_exact(event: MarketData) -> Mapping[str, Decimal]:
-    reader = _raw_readers.get(event.exchange)
-    if event.raw is not None and reader is not None:
+def _build_exact(event: MarketData) -> Mapping[str, Any]:
+    reader = _reader_of(event)
+    if reader is not None:
         return reader.exact(event)
     values = msgspec.structs.asdict(event)
     floats = {name: Decimal(repr(value)) for name, value in values.items() if type(value) is float}

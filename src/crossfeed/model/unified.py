@@ -38,7 +38,7 @@ class RecordedEvent(EventBase, frozen=True, gc=False):
         return self.message
 
     @property
-    def exact(self) -> Mapping[str, Decimal]:
+    def exact(self) -> Mapping[str, Any]:
         """The shortest decimals of its numbers."""
         numbers = {k: v for k, v in self.values.items() if type(v) in {int, float}}
         return {name: Decimal(repr(value)) for name, value in numbers.items()}

@@ -1,0 +1,93 @@
+"""What all table-driven codecs share: decoding by declaration, and the book of symbols asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from crossfeed.errors import UnknownMessageError
+from crossfeed.model.commands import Want
+from crossfeed.model.output import Output
+from crossfeed.venues.base import CodecOptions
+from crossfeed.venues.decoder import Decoder, SymbolNames
+from crossfeed.venues.symbols import SymbolTable
+from crossfeed.venues.wire import Routes
+
+__all__ = ["TableCodec"]
+
+Handler = Callable[[Any, Output], None]
+
+
+class TableCodec:
+    """Base of the venues' codecs: `receive` runs the declarations; service messages go to handlers.
+
+    A subclass names its handlers in the routes (`handler="on_ack"`) and implements the rest of the
+    `Codec` contract.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        routes: Routes,
+        table: SymbolTable,
+        options: CodecOptions,
+        *,
+        time_unit_ns: int = 1_000_000,
+    ) -> None:
+        """Compile the declarations for this connection."""
+        self.exchange = exchange
+        self.table = table
+        self.options = options
+        self.symbols: SymbolNames = {}
+        self._asked: dict[str, set[Want]] = {}
+        self._decoder = Decoder(
+            exchange, routes, self.symbols, time_unit_ns=time_unit_ns, keep_raw=options.keep_raw
+        )
+        self._handlers: dict[str, Handler] = {
+            route.handler: getattr(self, route.handler)
+            for route in routes.table.values()
+            if route.handler
+        }
+
+    def receive(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
+        """Decode one frame; see `Codec.receive`."""
+        route, message, events = self._decoder.decode(frame, ts_recv_ns, ts_mono_ns)
+        if events is not None:
+            out.events += events
+        if route.handler:
+            self._handlers[route.handler](message, out)
+
+    def ask(self, wants: Iterable[Want]) -> None:
+        """Take `wants` as asked for: messages with their symbols are known from now on."""
+        for want in wants:
+            if not want.symbol:
+                continue
+            instrument = self.table.get(want.symbol)
+            unified = instrument.unified if instrument is not None else ""
+            for name in self.names_on_wire(want.symbol):
+                self.symbols[name] = (want.symbol, unified)
+            self._asked.setdefault(want.symbol, set()).add(want)
+
+    def drop(self, wants: Iterable[Want]) -> None:
+        """Take `wants` as no longer asked for; a symbol without any want becomes unknown."""
+        for want in wants:
+            left = self._asked.get(want.symbol)
+            if left is None:
+                continue
+            left.discard(want)
+            if not left:
+                del self._asked[want.symbol]
+                for name in self.names_on_wire(want.symbol):
+                    self.symbols.pop(name, None)
+
+    def names_on_wire(self, symbol: str) -> tuple[str, ...]:
+        """Return the names under which messages may carry `symbol` (Coinbase: USD for a USDC alias)."""
+        return (symbol,)
+
+    def asked(self) -> list[Want]:
+        """Return all wants asked for, symbols in order of asking."""
+        return [want for wants in self._asked.values() for want in sorted(wants, key=str)]
+
+    def unknown(self, frame: bytes, detail: str) -> UnknownMessageError:
+        """Make the error for a well-formed message of no known sort."""
+        return UnknownMessageError(self.exchange, "unknown_type", detail, frame)
