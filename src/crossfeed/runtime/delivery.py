@@ -1,0 +1,374 @@
+"""Delivery: from the pipeline to the subscribers, each in the mode it chose.
+
+`inline` handlers run in the feed itself: fastest, but a slow one delays its own process (which is measured
+and reported). `queued` handlers and streams are fed through a bounded queue with a policy, `thread` handlers
+through a bounded queue into a thread. Whatever a handler raises is isolated: counted, reported, and after
+`failures_max` in a row the handler is quarantined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import StrEnum
+from typing import Any, Final
+
+from crossfeed.errors import HandlerQuarantinedError, QueueOverflowError
+from crossfeed.model.events import MarketData
+from crossfeed.runtime.queues import EventQueue, OverflowPolicy, ThreadWorker
+
+__all__ = ["DeliveryMode", "EventStream", "Router", "Subscription"]
+
+log = logging.getLogger("crossfeed.delivery")
+
+Handler = Callable[[Any], object]
+ErrorHandler = Callable[[BaseException], object]
+
+ALL: Final = "*"
+QUEUE_CAPACITY: Final = 10_000
+FAILURES_MAX: Final = 100
+CLOSE_DEADLINE_S: Final = 5.0
+
+
+class DeliveryMode(StrEnum):
+    """How a handler is called."""
+
+    INLINE = "inline"
+    QUEUED = "queued"
+    THREAD = "thread"
+
+
+class Subscription:
+    """One handler's place in the feed. `close()` ends it; also from inside the handler.
+
+    Attributes:
+        delivered: Events handed over (queued: put into the queue).
+        failures: Exceptions the handler raised.
+        is_quarantined: True once it failed too often in a row; it is called no more.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        data_type: str,
+        symbol: str,
+        handler: Handler,
+        mode: DeliveryMode,
+        capacity: int,
+        policy: OverflowPolicy,
+    ) -> None:
+        """Take its place; made by `Router.subscribe`."""
+        self.data_type = data_type
+        self.symbol = symbol
+        self.mode = mode
+        self.delivered = 0
+        self.failures = 0
+        self.is_quarantined = False
+        self.is_closed = False
+        self._router = router
+        self._handler = handler
+        self._failed_at = -1
+        self._in_a_row = 0
+        self.queue: EventQueue[Any] | None = None
+        self.worker: ThreadWorker[Any] | None = None
+        self.push: Handler = handler
+        name = getattr(handler, "__qualname__", type(handler).__qualname__)
+        self.name = f"{name}[{data_type}/{symbol}]"
+        if mode is DeliveryMode.QUEUED:
+            self.queue = EventQueue(capacity, policy, _conflation_key)
+            self.push = self.queue.put
+        elif mode is DeliveryMode.THREAD:
+            self.worker = ThreadWorker(self.name, handler, capacity, policy, self._thread_failed)
+            self.push = self.worker.put
+
+    @property
+    def dropped(self) -> int:
+        """Events lost to the overflow policy."""
+        place = self.queue or self.worker
+        return place.dropped if place is not None else 0
+
+    @property
+    def waiting(self) -> int:
+        """Events in its queue now."""
+        place = self.queue or self.worker
+        return len(place) if place is not None else 0
+
+    def matches(self, data_type: str, symbols: tuple[str, ...]) -> bool:
+        """Say whether an event of `data_type` with any of the names `symbols` belongs here."""
+        return self.data_type in {data_type, ALL} and (self.symbol == ALL or self.symbol in symbols)
+
+    def failed(self, error: BaseException) -> None:
+        """Count one failure; quarantine after too many in a row."""
+        self.failures += 1
+        self._in_a_row = self._in_a_row + 1 if self._failed_at == self.delivered else 1
+        self._failed_at = self.delivered
+        if isinstance(error, QueueOverflowError):
+            self.close()
+        self._router.report(self, error)
+        if self._in_a_row >= self._router.failures_max and not self.is_quarantined:
+            self.is_quarantined = True
+            self.close()
+            msg = (
+                f"handler {self.name} failed {self._in_a_row} times in a row; it is called no more"
+            )
+            self._router.report(self, HandlerQuarantinedError(msg))
+
+    def _thread_failed(self, error: BaseException) -> bool:
+        self.failures += 1
+        self._router.report_threadsafe(self, error)
+        return False
+
+    def close(self) -> None:
+        """End the subscription. Events still queued are handed over; closing twice is harmless."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.push = _ignore
+        self._router.forget(self)
+        if self.queue is not None:
+            self.queue.close()
+
+    async def drain(self) -> None:
+        """Run a queued handler over its queue until the subscription is closed and the queue is empty."""
+        queue = self.queue
+        if queue is None:
+            return
+        while True:
+            try:
+                event = await queue.get()
+            except QueueOverflowError as error:
+                self.failed(error)
+                return
+            if event is None:
+                return
+            try:
+                result = self._handler(event)
+                if inspect.isawaitable(result):
+                    await result
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                self.failed(error)
+            except Exception as error:  # noqa: BLE001 - supervision point: user code
+                self.failed(error)
+
+
+def _ignore(event: object) -> None:
+    """Stand in for the handler of a closed subscription."""
+
+
+def _conflation_key(event: Any) -> tuple[str, str, str]:
+    return (event.exchange, event.data_type, event.symbol)
+
+
+class EventStream(AsyncIterator[Any]):
+    """`async for event in stream`: a bounded queue of events.
+
+    Ends when closed (`async with` does it) or when its client closes; raises QueueOverflowError if the
+    policy is DISCONNECT and the consumer was too slow.
+    """
+
+    def __init__(self, subscriptions: list[Subscription], queue: EventQueue[Any]) -> None:
+        """Read `queue`, which `subscriptions` fill."""
+        self._subscriptions = subscriptions
+        self._queue = queue
+
+    @property
+    def dropped(self) -> int:
+        """Events lost to the overflow policy."""
+        return self._queue.dropped
+
+    def __aiter__(self) -> EventStream:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Any:
+        """Wait for the next event."""
+        event = await self._queue.get()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def __aenter__(self) -> EventStream:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the stream."""
+        self.close()
+
+    def close(self) -> None:
+        """End the stream; what waits can still be read."""
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._queue.close()
+
+
+class Router:
+    """Finds the subscribers of each event. One per client; all calls on the client's event loop.
+
+    Attributes:
+        unheard: Events nobody had subscribed to.
+        failures_max: Failures in a row that put a handler into quarantine.
+    """
+
+    def __init__(self, *, failures_max: int = FAILURES_MAX) -> None:
+        """Start without subscribers."""
+        self.failures_max = failures_max
+        self.unheard = 0
+        self.subscriptions: list[Subscription] = []
+        self._streams: list[EventStream] = []
+        self._error_handlers: list[ErrorHandler] = []
+        self._table: dict[str, dict[str, tuple[Subscription, ...]]] = {}
+        self._drains: dict[Subscription, asyncio.Task[None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def on_error(self, handler: ErrorHandler) -> None:
+        """Call `handler` with every exception that a subscriber raised."""
+        self._error_handlers.append(handler)
+
+    def subscribe(
+        self,
+        data_type: str,
+        symbol: str,
+        handler: Handler,
+        *,
+        mode: DeliveryMode | None = None,
+        capacity: int = QUEUE_CAPACITY,
+        policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
+    ) -> Subscription:
+        """Call `handler` for each event of `data_type` and `symbol` ("*": all of them).
+
+        Sync handlers run inline unless told otherwise, async ones from a queue.
+        """
+        if mode is None:
+            mode = DeliveryMode.QUEUED if _is_async(handler) else DeliveryMode.INLINE
+        elif mode is not DeliveryMode.QUEUED and _is_async(handler):
+            mode = DeliveryMode.QUEUED
+        subscription = Subscription(self, data_type, symbol, handler, mode, capacity, policy)
+        self._adopt(subscription)
+        if mode is DeliveryMode.QUEUED and self._loop is not None:
+            self._start_drain(subscription)
+        return subscription
+
+    def stream(
+        self,
+        data_types: tuple[str, ...],
+        symbol: str = ALL,
+        *,
+        capacity: int = QUEUE_CAPACITY,
+        policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
+    ) -> EventStream:
+        """Return an async iterator over the events of `data_types` (none: all)."""
+        queue: EventQueue[Any] = EventQueue(capacity, policy, _conflation_key)
+        made: list[Subscription] = []
+        for data_type in data_types or (ALL,):
+            subscription = Subscription(
+                self, data_type, symbol, queue.put, DeliveryMode.INLINE, capacity, policy
+            )
+            made.append(subscription)
+            self._adopt(subscription)
+        stream = EventStream(made, queue)
+        self._streams.append(stream)
+        return stream
+
+    def _adopt(self, subscription: Subscription) -> None:
+        self.subscriptions.append(subscription)
+        self._table.clear()
+
+    def forget(self, subscription: Subscription) -> None:
+        """Take a closed subscription out of the table."""
+        if subscription in self.subscriptions:
+            self.subscriptions.remove(subscription)
+        self._table.clear()
+
+    def publish(self, event: MarketData) -> None:
+        """Hand one event to all its subscribers, in the order of their subscription. Synchronous."""
+        by_symbol = self._table.get(event.data_type)
+        found = None if by_symbol is None else by_symbol.get(event.symbol)
+        if found is None:
+            found = self._find(event)
+        if not found:
+            self.unheard += 1
+            return
+        for subscription in found:
+            try:
+                subscription.push(event)
+                subscription.delivered += 1
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - supervision point: user code
+                subscription.failed(error)
+
+    def _find(self, event: MarketData) -> tuple[Subscription, ...]:
+        names = (event.symbol, getattr(event, "unified", event.symbol))
+        found = tuple(s for s in self.subscriptions if s.matches(event.data_type, names))
+        self._table.setdefault(event.data_type, {})[event.symbol] = found
+        return found
+
+    def wants(self, data_type: str) -> bool:
+        """Say whether anybody listens to `data_type`."""
+        return any(s.data_type in {data_type, ALL} for s in self.subscriptions)
+
+    def report(self, subscription: Subscription, error: BaseException) -> None:
+        """Tell the error handlers (isolated as well) and the log, once in a while."""
+        if subscription.failures in {1, 10, 100, 1000} or isinstance(
+            error, HandlerQuarantinedError
+        ):
+            log.error(
+                "handler %s: %r (failure %d)", subscription.name, error, subscription.failures
+            )
+        for handler in self._error_handlers:
+            try:
+                handler(error)
+            except Exception:
+                log.exception("an error handler failed itself")
+
+    def report_threadsafe(self, subscription: Subscription, error: BaseException) -> None:
+        """The same from a handler's thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.report, subscription, error)
+
+    def start(self) -> None:
+        """Start the queued handlers; call from the event loop. Starting twice is harmless."""
+        self._loop = asyncio.get_running_loop()
+        for subscription in self.subscriptions:
+            if subscription.mode is DeliveryMode.QUEUED and subscription not in self._drains:
+                self._start_drain(subscription)
+
+    def _start_drain(self, subscription: Subscription) -> None:
+        task = asyncio.get_running_loop().create_task(
+            subscription.drain(), name=f"crossfeed:drain:{subscription.name}"
+        )
+        self._drains[subscription] = task
+        task.add_done_callback(lambda _: self._drains.pop(subscription, None))
+
+    async def close(self) -> None:
+        """End all streams and subscriptions' work: queued events are handed over within 5 s.
+
+        Subscriptions stay registered, so that a client that connects again goes on.
+        """
+        for stream in self._streams:
+            stream.close()
+        self._streams.clear()
+        drains = list(self._drains.items())
+        deadline = asyncio.get_running_loop().time() + CLOSE_DEADLINE_S
+        while any(subscription.waiting for subscription, _ in drains):
+            if asyncio.get_running_loop().time() >= deadline:
+                break
+            await asyncio.sleep(0.001)
+        for _, task in drains:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in drains), return_exceptions=True)
+        for subscription in self.subscriptions:
+            if subscription.worker is not None:
+                await asyncio.to_thread(subscription.worker.close, CLOSE_DEADLINE_S)
+        self._loop = None
+
+
+def _is_async(handler: Callable[..., object | Awaitable[object]]) -> bool:
+    call = getattr(handler, "__call__", handler)  # noqa: B004 - the method of a callable object
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)

@@ -1,0 +1,108 @@
+"""How one venue's client runs: the settings shared by all venues."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct, structs
+
+from crossfeed.errors import ConfigError
+
+__all__ = ["FeedSettings"]
+
+LINES_MAX = 2
+
+
+class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of one venue's feed. From Python or from the `[venues.<name>]` table of the file.
+
+    Attributes:
+        endpoint: Name of one of the venue's endpoints ("production", "us", "market-data" ...).
+        ws_url: WebSocket base URL that replaces the endpoint's; empty: the endpoint's own.
+        rest_url: REST base URL that replaces the endpoint's; empty: the endpoint's own.
+        api_key: Credentials, where the venue takes them for market data; masked wherever shown.
+        api_secret: The same.
+        api_passphrase: The same.
+        parameters: Venue-specific options ("time_unit" = "MICROSECOND").
+        keep_raw: Whether events keep their frame (`raw_message`, `exact`).
+        metadata: "auto" asks the venue for its instruments (with a deadline; the built-in table stands
+            in), "builtin" never asks.
+        metadata_deadline_s: How long "auto" waits.
+        connect_deadline_s: How long `connect()` waits for connection and acknowledgements.
+        strict: Whether one refused subscription makes `connect()` raise.
+        backfill: "late" repairs gaps by REST and delivers the missing events when they come, "hold"
+            keeps live events back meanwhile (bounded), "off" only records the gap.
+        lines: Connections that carry each stream (1 or 2).
+        rest_fallback: Whether REST polls stand in while the venue's breaker is open.
+        poll_interval_s: Distance of those polls.
+        rotate_margin_s: A connection is replaced this long before the venue would cut it.
+        proxy: Proxy URL; credentials in it are masked wherever shown.
+        ca_file: PEM file of a private certificate authority.
+        streams_per_connection: Streams on one connection; 0: the venue's own limit.
+        handler_failures_max: Failures in a row that quarantine a handler.
+        reconnect_base_s: Shortest wait before a reconnect.
+        reconnect_cap_s: Longest wait before a reconnect.
+        reconnect_attempts_max: Failed attempts before the breaker opens.
+        breaker_cooldown_s: How long it stays open before a probe.
+    """
+
+    endpoint: str = ""
+    ws_url: str = ""
+    rest_url: str = ""
+    api_key: str = ""
+    api_secret: str = ""
+    api_passphrase: str = ""
+    parameters: Mapping[str, str] = {}
+    keep_raw: bool = True
+    metadata: str = "auto"
+    metadata_deadline_s: float = 5.0
+    connect_deadline_s: float = 30.0
+    strict: bool = False
+    backfill: str = "late"
+    lines: int = 1
+    rest_fallback: bool = True
+    poll_interval_s: float = 2.0
+    rotate_margin_s: float = 3600.0
+    proxy: str = ""
+    ca_file: str = ""
+    streams_per_connection: int = 0
+    handler_failures_max: int = 100
+    reconnect_base_s: float = 0.5
+    reconnect_cap_s: float = 5.0
+    reconnect_attempts_max: int = 10
+    breaker_cooldown_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check what cannot work.
+
+        Raises:
+            ConfigError: With the path of the field.
+        """
+        if self.metadata not in {"auto", "builtin"}:
+            raise ConfigError(f'must be "auto" or "builtin", not {self.metadata!r}', field="metadata")
+        if self.backfill not in {"late", "hold", "off"}:
+            msg = f'must be "late", "hold" or "off", not {self.backfill!r}'
+            raise ConfigError(msg, field="backfill")
+        if not 1 <= self.lines <= LINES_MAX:
+            raise ConfigError(f"must be 1 or 2, not {self.lines}", field="lines")
+        if bool(self.api_key) != bool(self.api_secret):
+            raise ConfigError("api_key and api_secret belong together", field="api_key")
+        for name in ("metadata_deadline_s", "connect_deadline_s", "poll_interval_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigError("must be above zero", field=name)
+
+    def __repr__(self) -> str:
+        """Return the settings that differ from the defaults, secrets masked."""
+        defaults = FeedSettings.__struct_defaults__
+        shown: list[str] = []
+        for name, default in zip(self.__struct_fields__, defaults, strict=True):
+            value = getattr(self, name)
+            if value == default or (callable(default) and not value):
+                continue
+            shown.append(f"{name}={'***' if name.startswith('api_') else repr(value)}")
+        return f"FeedSettings({', '.join(shown)})"
+
+    def masked(self) -> dict[str, object]:
+        """Return all settings as a dict, secrets masked."""
+        values = structs.asdict(self)
+        return {k: ("***" if k.startswith("api_") and v else v) for k, v in values.items()}
