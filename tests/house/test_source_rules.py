@@ -113,7 +113,7 @@ def venues_are_strangers(path: str, text: str) -> Iterator[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             parts = name.split(".")
-            if parts[:2] != ["crossfeed", "venues"] or parts[2:3] == [own]:
+            if parts[:2] != ["crossfeed", "venues"] or parts[2:3] in ([], [own]):
                 continue
             if not (SOURCE / "venues" / f"{parts[2]}.py").is_file():
                 yield f"{path}:{node.lineno}: {name}"
