@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def _stay_on_loopback(event: str, args: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_stay_on_loopback)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a fault mark whose id the catalogue (tests/faults.toml) does not have."""
+    catalogue = tomllib.loads((ROOT / "tests" / "faults.toml").read_text("utf-8"))
+    known = {fault for name, group in catalogue.items() if name != "absent" for fault in group}
+    for item in items:
+        for mark in item.iter_markers("fault"):
+            if not mark.args or not known.issuperset(mark.args):
+                message = f"{item.nodeid}: fault{mark.args} is not in tests/faults.toml"
+                raise pytest.UsageError(message)
 
 
 @pytest.fixture(scope="session")

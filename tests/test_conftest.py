@@ -2,6 +2,8 @@
 
 import errno
 import socket
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -30,3 +32,25 @@ def test_loopback_is_reachable() -> None:
         socket.create_connection(server.getsockname(), timeout=5) as client,
     ):
         assert client.getpeername() == server.getsockname()
+
+
+@pytest.fixture
+def shared(request: pytest.FixtureRequest) -> ModuleType:
+    """Return the conftest module beside this file."""
+    path = str(Path(__file__).with_name("conftest.py"))
+    plugins = request.config.pluginmanager.get_plugins()
+    return next(plugin for plugin in plugins if getattr(plugin, "__file__", "") == path)
+
+
+def marked(*args: str) -> SimpleNamespace:
+    """Return what looks like a test with one fault mark."""
+    mark = SimpleNamespace(args=args)
+    return SimpleNamespace(nodeid="test_x.py::test_x", iter_markers=lambda _name: [mark])
+
+
+def test_unknown_fault_id_is_refused(shared: ModuleType) -> None:
+    """A fault mark must name an id of the catalogue."""
+    shared.pytest_collection_modifyitems([marked("S08"), marked("T01", "T02")])
+    for args in (("S99",), (), ("T01", "nonsense"), ("absent",)):
+        with pytest.raises(pytest.UsageError, match=r"faults\.toml"):
+            shared.pytest_collection_modifyitems([marked(*args)])
