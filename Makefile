@@ -15,7 +15,7 @@ export VENV PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench docs faults fuzz soak trust format constraints clean
+.PHONY: help demo test check bench docs faults fuzz soak trust peers format constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ soak: $(VENV)/.stamp-test ## load tests, SECONDS=... each
 trust: $(VENV)/.stamp-test ## rebuild recorded sessions and compare with their known facts
 	$(PYTEST) -m trust -p no:randomly -s $(ARGS)
 
+peers: $(VENV)/.stamp-peers ## other people's clients against our simulator (installs them)
+	$(PYTEST) -m peers -p no:randomly $(ARGS)
+
 format: $(VENV)/.stamp-dev ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix --exit-zero .
@@ -74,6 +77,9 @@ $(VENV)/.stamp-core: $(MADE_FROM)
 
 $(VENV)/.stamp-test: $(MADE_FROM)
 	@tools/environment.sh test
+
+$(VENV)/.stamp-peers: $(MADE_FROM)
+	@tools/environment.sh peers
 
 $(VENV)/.stamp-dev: $(MADE_FROM)
 	@tools/environment.sh dev

@@ -69,7 +69,8 @@ install() {
 
 case $kind in
     core) target=. ;;
-    test | dev | peers) target=".[$kind]" ;;
+    test | dev) target=".[$kind]" ;;
+    peers) target='.[test,peers]' ;;
     *) die "usage: environment.sh core|test|dev|peers" ;;
 esac
 
@@ -90,5 +91,5 @@ install --constraint constraints.txt --editable "$target" ||
 
 # What was installed contains the smaller sets as well.
 touch "$venv/.stamp-core"
-case $kind in test | dev) touch "$venv/.stamp-test" ;; esac
+case $kind in test | dev | peers) touch "$venv/.stamp-test" ;; esac
 touch "$venv/.stamp-$kind"
