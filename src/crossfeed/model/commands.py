@@ -48,6 +48,7 @@ class RestRequest(Struct, frozen=True, kw_only=True):
         epoch: Generation of the asking machine; an answer to an older one is void.
         first: Backfill: first id wanted.
         last: Backfill: last id wanted.
+        base: Name of another REST base of the endpoint (`Endpoint.rest_bases`); empty: its own.
     """
 
     purpose: str
@@ -59,6 +60,7 @@ class RestRequest(Struct, frozen=True, kw_only=True):
     epoch: int = 0
     first: int = 0
     last: int = 0
+    base: str = ""
 
 
 class FetchSnapshot(Struct, frozen=True):

@@ -25,12 +25,18 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         ws_url: WebSocket base URL, without path and query that the codec adds.
         rest_url: REST base URL.
         source: Where that stands, with the date checked.
+        rest_bases: Further REST base URLs by the name that `RestRequest.base` carries.
     """
 
     name: str
     ws_url: str
     rest_url: str
     source: str
+    rest_bases: Mapping[str, str] = {}
+
+    def rest_base(self, request: RestRequest) -> str:
+        """Return the base URL below which `request.path` lies."""
+        return self.rest_bases[request.base] if request.base else self.rest_url
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -106,6 +112,7 @@ class Profile(Struct, frozen=True, kw_only=True):
         endpoints: Where it can be reached; the first is the default.
         channels: All channels we speak.
         quotes_from: Where a `book_ticker` comes from: "book_ticker", "book" or "ticker".
+        closed_states: Values of `VenueStatus.system` in which the venue makes no market at all.
         quote_order: Quote currencies that stand in for USD where the venue lists no USD pair.
         documents: Links to the documents the facts were read in, with dates.
     """
@@ -116,6 +123,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     limits: Limits
     channels: tuple[Channel, ...]
     quotes_from: str
+    closed_states: tuple[str, ...] = ()
     quote_order: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
 
@@ -155,7 +163,15 @@ class Codec(Protocol):
     """Speaks one venue's protocol for one connection. Sans-I/O: bytes in, values out.
 
     Created by `Venue.make_codec`, one per connection; lives as long as it, over reconnects.
+
+    Attributes:
+        connection_sequence: Number of the frame last received, at venues that number all frames of a
+            connection (+1 each, over all channels); None where this one has none, and elsewhere
+            always. After a `DecodeError` it is None too unless the frame merely was not for us, so
+            that a counter fed with it shows the refused frame as the hole it is.
     """
+
+    connection_sequence: int | None
 
     def url_path(self, wants: Sequence[Want]) -> str:
         """Return what is appended to the endpoint's WebSocket URL ("/stream?timeUnit=MICROSECOND")."""

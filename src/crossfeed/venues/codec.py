@@ -7,6 +7,7 @@ from typing import Any
 
 from crossfeed.errors import UnknownMessageError
 from crossfeed.model.commands import Want
+from crossfeed.model.events import MarketData
 from crossfeed.model.output import Output
 from crossfeed.venues.base import CodecOptions
 from crossfeed.venues.decoder import Decoder, SymbolNames
@@ -16,6 +17,7 @@ from crossfeed.venues.wire import Routes
 __all__ = ["TableCodec"]
 
 Handler = Callable[[Any, Output], None]
+Refiner = Callable[[Any, list[MarketData], Output], None]
 
 
 class TableCodec:
@@ -24,6 +26,8 @@ class TableCodec:
     A subclass names its handlers in the routes (`handler="on_ack"`) and implements the rest of the
     `Codec` contract.
     """
+
+    connection_sequence: int | None = None
 
     def __init__(
         self,
@@ -48,12 +52,20 @@ class TableCodec:
             for route in routes.table.values()
             if route.handler
         }
+        self._refiners: dict[str, Refiner] = {
+            route.refine: getattr(self, route.refine)
+            for route in routes.table.values()
+            if route.refine
+        }
 
     def receive(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
         """Decode one frame; see `Codec.receive`."""
         route, message, events = self._decoder.decode(frame, ts_recv_ns, ts_mono_ns)
         if events is not None:
-            out.events += events
+            if route.refine:
+                self._refiners[route.refine](message, events, out)
+            else:
+                out.events += events
         if route.handler:
             self._handlers[route.handler](message, out)
 
@@ -64,8 +76,10 @@ class TableCodec:
                 continue
             instrument = self.table.get(want.symbol)
             unified = instrument.unified if instrument is not None else ""
+            names = (want.symbol, unified)
             for name in self.names_on_wire(want.symbol):
-                self.symbols[name] = (want.symbol, unified)
+                if name == want.symbol or name not in self._asked:
+                    self.symbols[name] = names
             self._asked.setdefault(want.symbol, set()).add(want)
 
     def drop(self, wants: Iterable[Want]) -> None:
@@ -79,6 +93,13 @@ class TableCodec:
                 del self._asked[want.symbol]
                 for name in self.names_on_wire(want.symbol):
                     self.symbols.pop(name, None)
+                heirs = [w for s in self._asked for w in self._asked[s] if self._shares(s, want)]
+                self.ask(heirs)
+
+    def _shares(self, symbol: str, want: Want) -> bool:
+        """Say whether `symbol` may come under a name that `want` used."""
+        names = self.names_on_wire(want.symbol)
+        return len(names) > 1 and not set(names).isdisjoint(self.names_on_wire(symbol))
 
     def names_on_wire(self, symbol: str) -> tuple[str, ...]:
         """Return the names under which messages may carry `symbol` (Coinbase: USD for a USDC alias)."""
