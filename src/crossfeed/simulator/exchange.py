@@ -1,0 +1,187 @@
+"""What all simulated venues have in common: sessions, streams, boards, limits and REST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from crossfeed.simulator.delivery import Injector, Stream, Subscription
+from crossfeed.simulator.http import Request, Response
+from crossfeed.simulator.instruments import Instrument
+from crossfeed.simulator.ledger import Chain, Ledger
+from crossfeed.simulator.market import Market
+from crossfeed.simulator.session import Session
+
+if TYPE_CHECKING:
+    from crossfeed.simulator.ledger import Cause
+    from crossfeed.simulator.world import World
+
+__all__ = ["Board", "Exchange"]
+
+
+class Board:
+    """One symbol of one venue: turns what its market does into the venue's streams.
+
+    Created when the symbol is first asked for; then told of every action of the market.
+    """
+
+    def __init__(self, exchange: Exchange, market: Market) -> None:
+        """Build a board without subscribers."""
+        self.exchange = exchange
+        self.market = market
+        self.symbol = market.instrument.symbol
+        self.streams: dict[str, Stream] = {}
+
+    def stream(self, channel: str, chain: Chain = "none") -> Stream:
+        """Return the stream of a channel of this symbol, making it at its first use."""
+        stream = self.streams.get(channel)
+        if stream is None:
+            instrument = self.market.instrument
+            record = self.exchange.ledger.stream(
+                (self.exchange.name, channel, self.symbol),
+                instrument.unified,
+                chain,
+                instrument.grid.lot_decimals,
+            )
+            stream = self.streams[channel] = Stream(record)
+        return stream
+
+    def on_action(self, now_ns: int) -> None:
+        """Publish what the market's last action changed. For the venue to say."""
+
+
+class Exchange:
+    """One simulated venue: a pure machine over the world's markets.
+
+    Subclasses say how sessions speak, what boards publish and what REST answers.
+    """
+
+    #: Name of the venue, and of the venue whose order books it shows.
+    name: ClassVar[str] = ""
+    owner: ClassVar[str] = ""
+
+    def __init__(self, world: World, ledger: Ledger) -> None:
+        """Build the venue without sessions."""
+        self.world = world
+        self.ledger = ledger
+        self.scheduler = world.scheduler
+        self.sessions: dict[int, Session] = {}
+        self.boards: dict[str, Board] = {}
+        self.injector: Injector | None = None
+        self.refuse: Callable[[Request, int], Response | None] | None = None
+        self.tamper: Callable[[Request, int], Response | None] | None = None
+        self._numbers = 0
+        #: Sessions that may have output; the shell takes and clears them.
+        self.instruments: dict[str, Instrument] = {
+            instrument.symbol: instrument for instrument in world.instruments(self.owner)
+        }
+
+    # ── for the shell ──────────────────────────────────────────────────────
+
+    def connect(self, request: Request, peer: str, now_ns: int) -> Session | Response:
+        """Answer an upgrade request: a new session, or the refusal.
+
+        Args:
+            request: The handshake.
+            peer: The client's address, as limits count it.
+            now_ns: Present time.
+        """
+        refusal = self.refuse(request, now_ns) if self.refuse is not None else None
+        if refusal is None:
+            refusal = self.admit(request, peer, now_ns)
+        if refusal is not None:
+            self.ledger.connections[self.name, f"refused {refusal.status}"] += 1
+            return refusal
+        self._numbers += 1
+        session = self.open_session(self._numbers, request, now_ns)
+        self.sessions[session.number] = session
+        self.ledger.log_connection(self.name, session.number, "accepted", now_ns)
+        session.on_open(now_ns)
+        return session
+
+    def handle(self, request: Request, peer: str, now_ns: int) -> Response:
+        """Answer a REST request."""
+        response = self.tamper(request, now_ns) if self.tamper is not None else None
+        if response is not None:
+            self.ledger.requests[self.name, "fault"] += 1
+            return response
+        response = self.answer(request, peer, now_ns)
+        kind = "ok" if response.status < 400 else f"status {response.status}"  # noqa: PLR2004
+        self.ledger.requests[self.name, kind] += 1
+        return response
+
+    # ── for the venue to say ───────────────────────────────────────────────
+
+    def admit(self, request: Request, peer: str, now_ns: int) -> Response | None:
+        """Return the refusal of a handshake, None to accept it."""
+        raise AssertionError((request, peer, now_ns))  # pragma: no cover
+
+    def open_session(self, number: int, request: Request, now_ns: int) -> Session:
+        """Make the session of an accepted handshake."""
+        raise AssertionError((number, request, now_ns))  # pragma: no cover
+
+    def make_board(self, market: Market) -> Board:
+        """Make the board of one market."""
+        raise AssertionError(market)  # pragma: no cover
+
+    def answer(self, request: Request, peer: str, now_ns: int) -> Response:
+        """Answer a REST request within the venue's limits."""
+        raise AssertionError((request, peer, now_ns))  # pragma: no cover
+
+    # ── shared ─────────────────────────────────────────────────────────────
+
+    def board(self, symbol: str) -> Board | None:
+        """Return the board of a listed symbol, None for an unknown one."""
+        board = self.boards.get(symbol)
+        if board is None:
+            instrument = self.instruments.get(symbol)
+            if instrument is None:
+                return None
+            market = self.world.market(self.owner, instrument.unified)
+            board = self.boards[symbol] = self.make_board(market)
+            self.world.watch(market, board)
+        return board
+
+    def market(self, symbol: str) -> Market | None:
+        """Return the market of a listed symbol, None for an unknown one."""
+        board = self.board(symbol)
+        return board.market if board is not None else None
+
+    def subscribe(self, session: Session, stream: Stream, rep: int) -> Subscription | None:
+        """Subscribe a session; None if it already is."""
+        key = stream.key[1:]
+        if key in session.subs:
+            return None
+        line = stream.record.open_line(session.number)
+        sub = Subscription(session, stream, rep, line, self.injector)
+        session.subs[key] = sub
+        stream.add(sub)
+        return sub
+
+    def drop(self, sub: Subscription, cause: Cause = "resubscribe") -> None:
+        """End a subscription."""
+        del sub.session.subs[sub.stream.key[1:]]
+        sub.stream.remove(sub)
+        sub.line.end(cause)
+
+    def forget(self, session: Session, what: str, now_ns: int) -> None:
+        """Note that a session is over."""
+        self.sessions.pop(session.number, None)
+        self.ledger.log_connection(self.name, session.number, what, now_ns)
+
+    def violation(self, rule: str) -> None:
+        """Count a client's breach of a rule of the venue."""
+        self.ledger.violations[self.name, rule] += 1
+
+    def every(self, period_ns: int, task: Callable[[int], bool]) -> None:
+        """Call `task` on the grid of `period_ns` until it returns False."""
+
+        def run(now_ns: int) -> int | None:
+            return (now_ns // period_ns + 1) * period_ns if task(now_ns) else None
+
+        self.scheduler.at((self.scheduler.now_ns // period_ns + 1) * period_ns, run)
+
+    def all_subscriptions(self) -> Iterable[Subscription]:
+        """Return every live subscription of the venue."""
+        for session in self.sessions.values():
+            yield from session.subs.values()

@@ -1,0 +1,194 @@
+"""The simulator as an object: venues on loopback ports, one market, one ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from crossfeed.errors import ConfigError
+from crossfeed.model.ports import Clock
+from crossfeed.simulator.clock import SystemClock
+from crossfeed.simulator.exchange import Exchange
+from crossfeed.simulator.ledger import Ledger
+from crossfeed.simulator.server import PortServer
+from crossfeed.simulator.venue import Venue, venue_named
+from crossfeed.simulator.world import World, WorldOptions
+
+__all__ = ["Simulator"]
+
+DEFAULT_VENUES = ("binance", "coinbase", "kraken")
+DEFAULT_SYMBOLS = ("BTC/USD", "ETH/USD")
+_NS = 1_000_000_000
+#: Longest and shortest rest of the pump, seconds.
+_REST_MAX_S = 0.01
+_REST_MIN_S = 0.001
+#: Behind by more than this, missed time is skipped instead of made up for.
+_CATCH_UP_NS = 500_000_000
+
+
+class Simulator:
+    """Serves venues over real sockets. An async context manager; closes twice safely.
+
+    ```python
+    async with Simulator(venues=("binance",), symbols=("BTC/USD",)) as simulator:
+        url = simulator.ws_url("binance")  # ws://127.0.0.1:…; append /stream?streams=…
+    ```
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of the whole product
+        self,
+        venues: Sequence[str] = DEFAULT_VENUES,
+        symbols: Sequence[str] = DEFAULT_SYMBOLS,
+        *,
+        rate_per_s: float | Mapping[str, float] = 200.0,
+        seed: int = 1,
+        faults: object = None,
+        clock: Clock | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        taker_share: float = 0.35,
+        orders_wanted: int = 400,
+    ) -> None:
+        """Prepare; nothing listens before `start`.
+
+        Args:
+            venues: Names of venue folders.
+            symbols: Unified symbols.
+            rate_per_s: Market actions a second per venue over all its symbols; about 0.9
+                real-time messages come of one for a client of trades and best prices.
+            seed: The same seed gives the same markets.
+            faults: None, a profile's name, the path of a TOML schedule, or a Schedule.
+            clock: Time; the system's if None.
+            host: Address to listen on.
+            port: First port; 0 takes free ones, else venues listen on consecutive ports.
+            tls: Serve TLS with this context.
+            taker_share: Share of actions that are market orders.
+            orders_wanted: Resting orders per market.
+
+        Raises:
+            ConfigError: an unknown venue, a bad symbol, rate or schedule.
+        """
+        if not venues:
+            raise ConfigError("at least one venue is needed", field="simulator.venues")
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.venues: dict[str, Venue] = {name: venue_named(name) for name in venues}
+        owners = {venue.owner: venue_named(venue.owner) for venue in self.venues.values()}
+        rates = (
+            {name: float(rate_per_s) for name in owners}
+            if isinstance(rate_per_s, int | float)
+            else {name: float(rate_per_s.get(name, 0.0)) for name in owners}
+        )
+        options = WorldOptions(
+            symbols=tuple(symbols),
+            seed=seed,
+            rate_per_s=rates,
+            taker_share=taker_share,
+            orders_wanted=orders_wanted,
+        )
+        self.ledger = Ledger()
+        self.world = World(
+            options, [venue.listing for venue in owners.values()], self.clock.now_ns()
+        )
+        self.exchanges: dict[str, Exchange] = {
+            name: venue.make(self.world, self.ledger) for name, venue in self.venues.items()
+        }
+        self._host, self._port, self._tls = host, port, tls
+        self._servers: dict[str, PortServer] = {}
+        self._pump_task: asyncio.Task[None] | None = None
+
+    # ── life ───────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Listen on all ports and let the market run."""
+        if self._pump_task is not None:
+            return
+        for place, (name, exchange) in enumerate(self.exchanges.items()):
+            server = PortServer(exchange, self.advance)
+            await server.start(self._host, self._port + place if self._port else 0, self._tls)
+            self._servers[name] = server
+        # Owned here, awaited in close(): the simulator's own lifetime is the task's scope.
+        self._pump_task = asyncio.create_task(self._pump(), name="simulator-pump")
+
+    async def close(self) -> None:
+        """Stop the market, end all connections, free the ports."""
+        task, self._pump_task = self._pump_task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for server in self._servers.values():
+            await server.close()
+        self._servers.clear()
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    def __repr__(self) -> str:
+        ports = {name: server.port for name, server in self._servers.items()}
+        return f"<Simulator {ports or 'not started'} {self.world.actions} actions>"
+
+    async def _pump(self) -> None:
+        """Advance and write until cancelled."""
+        while True:
+            now_ns = self.advance()
+            for server in self._servers.values():
+                server.flush()
+            due_ns = self.world.scheduler.next_due_ns()
+            rest_s = _REST_MAX_S if due_ns is None else (due_ns - now_ns) / _NS
+            await asyncio.sleep(min(_REST_MAX_S, max(_REST_MIN_S, rest_s)))
+
+    def advance(self) -> int:
+        """Do everything due up to now; return the time. Skips time that was slept through."""
+        now_ns = self.clock.now_ns()
+        due_ns = self.world.scheduler.next_due_ns()
+        if due_ns is not None and now_ns - due_ns > _CATCH_UP_NS:
+            self.world.scheduler.jump(now_ns)
+        self.world.step(now_ns)
+        return now_ns
+
+    # ── where it listens ───────────────────────────────────────────────────
+
+    def ws_url(self, venue: str) -> str:
+        """Return the base of a venue's WebSocket URLs."""
+        scheme = "wss" if self._tls is not None else "ws"
+        return f"{scheme}://{self._host}:{self._server(venue).port}{self.venues[venue].ws_path}"
+
+    def rest_url(self, venue: str) -> str:
+        """Return the base of a venue's REST URLs."""
+        scheme = "https" if self._tls is not None else "http"
+        return f"{scheme}://{self._host}:{self._server(venue).port}"
+
+    def _server(self, venue: str) -> PortServer:
+        """Return a venue's server, if it runs."""
+        if venue not in self._servers:
+            raise ConfigError(
+                f"venue {venue!r} is not being served; started: {', '.join(self._servers)}",
+                field="simulator.venues",
+            )
+        return self._servers[venue]
+
+    # ── by hand ────────────────────────────────────────────────────────────
+
+    def pause(self) -> None:
+        """Let no market act; timers, pings and heartbeats go on."""
+        self.world.is_paused = True
+
+    def resume(self) -> None:
+        """Let the markets act again."""
+        self.world.is_paused = False
