@@ -1,0 +1,79 @@
+"""Arithmetic over a handful of prices. Pure functions, exact where floats allow it.
+
+Sums are correctly rounded (`math.fsum`), so no result depends on the order of its input, and equal
+prices give exactly that price and a deviation of exactly 0. Nothing here checks for NaN: values are
+checked where they enter a stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum, sqrt
+
+__all__ = ["mean", "median", "percent_of_mid", "population_std", "vwap"]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean, never outside the smallest and largest value.
+
+    Raises:
+        ValueError: `values` is empty.
+    """
+    if not values:
+        raise ValueError("the mean of no values is undefined")
+    return _between(fsum(values) / len(values), min(values), max(values))
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the middle value, of an even number the mean of the two in the middle.
+
+    Raises:
+        ValueError: `values` is empty.
+    """
+    if not values:
+        raise ValueError("the median of no values is undefined")
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    low, high = ordered[middle - 1], ordered[middle]
+    return _between(low + (high - low) / 2, low, high)
+
+
+def population_std(values: Sequence[float]) -> float:
+    """Return the standard deviation of a whole population; 0 of one value or of equal ones.
+
+    Raises:
+        ValueError: `values` is empty.
+    """
+    centre = mean(values)
+    return sqrt(fsum((value - centre) ** 2 for value in values) / len(values))
+
+
+def vwap(prices: Sequence[float], weights: Sequence[float]) -> float | None:
+    """Return the mean of `prices` weighted by volume, None where no weight is positive.
+
+    Never outside the prices that have weight.
+
+    Raises:
+        ValueError: The lengths differ, or a weight is negative.
+    """
+    pairs = list(zip(prices, weights, strict=True))
+    if any(weight < 0 for _, weight in pairs):
+        raise ValueError("a volume cannot be negative")
+    weighed = [price for price, weight in pairs if weight > 0]
+    total = fsum(weights)
+    if not weighed or total <= 0:
+        return None
+    notional = fsum(price * weight for price, weight in pairs)
+    return _between(notional / total, min(weighed), max(weighed))
+
+
+def percent_of_mid(bid: float, ask: float) -> float:
+    """Return `ask - bid` in percent of the mid price: negative where the two are crossed."""
+    return (ask - bid) / ((ask + bid) / 2) * 100
+
+
+def _between(value: float, low: float, high: float) -> float:
+    """Take back the last-digit error that can push an average out of its input's range."""
+    return min(max(value, low), high)

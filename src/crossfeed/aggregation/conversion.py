@@ -1,0 +1,114 @@
+"""Quote currencies: which one a venue's price is in, and how it becomes the unified symbol's.
+
+USD, USDT and USDC are different currencies. Without a basis prices are mixed as they are and the
+result says so (`quote_mismatch`). A basis is given per pair: a number for a fixed rate, or
+"venue:SYMBOL" for the live price of that instrument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+
+from crossfeed.model.instrument import split_unified
+
+__all__ = ["Rate", "RateTable", "quote_of"]
+
+_SEPARATORS = "-/_"
+
+
+def quote_of(unified: str, venue_symbol: str, event_unified: str = "") -> str:
+    """Name the quote currency of a venue's symbol.
+
+    Args:
+        unified: The unified symbol it was mapped to ("BTC/USD").
+        venue_symbol: The venue's own ("BTCUSDT", "BTC-USD"); may be empty.
+        event_unified: What the venue's metadata calls it, where known ("BTC/USDT"); decides if
+            given.
+
+    Returns:
+        "USDT" of ("BTC/USD", "BTCUSDT"). Where the symbol cannot be read, the unified symbol's
+        quote.
+    """
+    base, quote = split_unified(unified)
+    if event_unified:
+        return split_unified(event_unified)[1]
+    for separator in _SEPARATORS:
+        parts = venue_symbol.split(separator)
+        if len(parts) >= 2 and parts[1]:  # noqa: PLR2004 - a pair
+            return parts[1].partition(":")[0].upper()
+    rest = venue_symbol.upper().removeprefix(base.upper())
+    return rest if rest and rest != venue_symbol.upper() and rest.isalnum() else quote
+
+
+class Rate:
+    """What one unit of a currency is worth in another. Fixed, or following a live price.
+
+    Attributes:
+        pair: "USDT/USD": units of the second per unit of the first.
+        source: (venue, venue symbol) of the live price, None if fixed.
+        value: The rate; None until a live source has spoken, or after its stream lost its trust.
+        ts_ns: Monotonic time of the value, ns.
+    """
+
+    __slots__ = ("_age_limit_ns", "pair", "source", "ts_ns", "value")
+
+    def __init__(
+        self,
+        pair: str,
+        *,
+        value: float | None = None,
+        source: tuple[str, str] | None = None,
+        age_limit_ns: int = 0,
+    ) -> None:
+        """Make a fixed rate (`value`) or a live one (`source`)."""
+        self.pair = pair
+        self.source = source
+        self.value = value
+        self.ts_ns = 0
+        self._age_limit_ns = age_limit_ns
+
+    def update(self, value: float, ts_ns: int) -> bool:
+        """Take a new live rate; say whether it was a possible one (finite, above 0)."""
+        if not 0.0 < value < inf:
+            return False
+        self.value, self.ts_ns = value, ts_ns
+        return True
+
+    def fresh_until_ns(self, *, never: int) -> int:
+        """Return when the rate is too old to be used, monotonic ns; `never` for a fixed one."""
+        return never if self.source is None else self.ts_ns + self._age_limit_ns
+
+    def __repr__(self) -> str:
+        """Return the pair, the value and where it comes from."""
+        origin = "fixed" if self.source is None else ":".join(self.source)
+        return f"Rate({self.pair}={self.value}, {origin})"
+
+
+class RateTable:
+    """The configured rates by (from, to) currency.
+
+    Attributes:
+        rates: All of them, in the order of the configuration.
+    """
+
+    def __init__(self, basis: Mapping[str, float | str], *, age_limit_ns: int) -> None:
+        """Read `AggregatorConfig.quote_basis`; the configuration has checked it."""
+        self.rates: list[Rate] = []
+        self._by_currencies: dict[tuple[str, str], Rate] = {}
+        for pair, origin in basis.items():
+            if isinstance(origin, str):
+                venue, _, symbol = origin.partition(":")
+                rate = Rate(pair, source=(venue, symbol), age_limit_ns=age_limit_ns)
+            else:
+                rate = Rate(pair, value=float(origin))
+            self.rates.append(rate)
+            self._by_currencies[split_unified(pair)] = rate
+
+    def find(self, quote: str, wanted: str) -> tuple[Rate, bool] | None:
+        """Return the rate from `quote` to `wanted` and whether to invert it; None if not set."""
+        direct = self._by_currencies.get((quote, wanted))
+        if direct is not None:
+            return direct, False
+        inverse = self._by_currencies.get((wanted, quote))
+        return None if inverse is None else (inverse, True)
