@@ -2,8 +2,9 @@
 
     python tools/constraints.py python3.11 python3.12 python3.13
 
-The oldest interpreter resolves all extras freely; the others resolve under what it chose and add
-only what they alone need. The result holds names and versions and nothing else: no addresses, no
+Name the oldest first, in the oldest patch release at hand (packages refuse even those: Debian's
+3.11.2 is one). It resolves all extras freely; the others resolve under what it chose and add only
+what they alone need. The result holds names and versions and nothing else: no addresses, no
 hashes, no paths, so that it serves any package index. Needs pip >= 23 in each interpreter, nothing
 is installed. Cost: one resolution per interpreter, half a minute each.
 """
