@@ -1,4 +1,4 @@
-"""Requests and answers at venues that reply with the list of everything subscribed, and know no request ids."""
+"""Requests at venues that answer with the list of all subscriptions and know no request ids."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ class _Request:
 class SubscriptionList:
     """Settles requests by the venue's full lists and error frames, which name no request.
 
-    Every request is answered by one list (or by an error followed by a list), in the order of asking.
-    So each list is compared with the first unsettled request of every want, and an error is laid to the
-    oldest request that holds what it names. One per connection; `reset` when it is opened anew.
+    Every request is answered by one list (or by an error followed by a list), in the order of
+    asking. So each list is compared with the first unsettled request of every want, and an error is
+    laid to the oldest request that holds what it names. One per connection; `reset` when it is
+    opened anew.
     """
 
     def __init__(self) -> None:
@@ -116,8 +117,8 @@ class SubscriptionList:
         """Take the request that an error refuses out of the waiting ones.
 
         Returns:
-            What is refused: the wants the reason names, or else the whole of the oldest request. None
-            if no request is waiting.
+            What is refused: the wants the reason names, or else the whole of the oldest request.
+            None if no request is waiting.
         """
         for request in self._requests:
             named = named_wants(request.wants, reason)
