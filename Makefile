@@ -34,7 +34,7 @@ check: $(VENV)/.stamp-dev ## format, lint, types, layers, spelling, dependencies
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
-	$(BIN)/deptry .
+	$(BIN)/deptry src
 	$(BIN)/interrogate src tools
 	$(BIN)/zensical build --strict
 
