@@ -39,6 +39,9 @@ _KINDS: Final = (
 )  # fmt: skip
 _LEVEL_KINDS: Final = (wire.LevelPrice, wire.LevelSize, wire.LevelSide)
 _PAIR: Final = 2
+# 2009-01-01, before anything was traded, and the end of 2261, near the end of 64-bit ns.
+_TIME_MIN_NS: Final = 1_230_768_000 * 10**9
+_TIME_MAX_NS: Final = 9_214_646_400 * 10**9
 
 
 class _Field(NamedTuple):
@@ -126,6 +129,26 @@ class Decoder:
         except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError) as exc:
             raise refusal(self._exchange, exc, frame) from exc
         return route, message, events
+
+    def decode_as(
+        self, tag: str, body: bytes, ts_recv_ns: int, ts_mono_ns: int
+    ) -> list[MarketData]:
+        """Decode a body that is known to be of route `tag` (a REST answer, or one entry of its list).
+
+        Returns:
+            Its events.
+
+        Raises:
+            DecodeError: With the reason; nothing was changed.
+        """
+        decode, _, build = self._decoders[tag]
+        if build is None:
+            msg = f"route {tag!r} yields no events"
+            raise TypeError(msg)
+        try:
+            return build(decode(body), body if self._keep_raw else None, ts_recv_ns, ts_mono_ns)
+        except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError) as exc:
+            raise refusal(self._exchange, exc, body) from exc
 
 
 def refusal(exchange: str, exc: Exception, frame: bytes) -> DecodeError:
@@ -287,8 +310,23 @@ def _slots(
             continue
         if isinstance(kind, wire.Int) and kind.factor != 1:
             expression = f"{source} * {kind.factor}"
+        elif isinstance(kind, wire.Int) and kind.negative_is_none:
+            unknown = f"{source} is None or " if field.is_optional else ""
+            slots[kind.slot] = f"(None if {unknown}{source} < 0 else {source})"
+            continue
+        elif isinstance(kind, wire.Num) and kind.zero_is_none:
+            slots[kind.slot] = f"({source} or None)"
+            continue
         elif isinstance(kind, wire.UnixTime):
-            expression = f"{source} * {kind.unit_ns or time_unit_ns}"
+            unit_ns = kind.unit_ns or time_unit_ns
+            low, high = _TIME_MIN_NS // unit_ns, _TIME_MAX_NS // unit_ns
+            unknown = f"{source} is not None and " if field.is_optional else ""
+            prelude += [
+                f"if {unknown}not {low} < {source} < {high}:",
+                f"    raise ValueError(f'no time in units of {unit_ns} ns: {{{source}}}')",
+            ]
+            added = f"({source} + {kind.add})" if kind.add else source
+            expression = f"{added} * {unit_ns}"
         elif isinstance(kind, wire.IsoTime):
             expression = f"iso_ns({source})"
         elif isinstance(kind, wire.Choice):

@@ -76,27 +76,36 @@ class Wire(Struct, gc=False):
 
 
 class Num(Struct, frozen=True):
-    """A number, as text or JSON number, into the float attribute `slot`."""
+    """A number, as text or JSON number, into the float attribute `slot`.
+
+    `zero_is_none`: the venue writes 0 where it has no value (Binance: bid of an empty book side).
+    """
 
     slot: str
+    zero_is_none: bool = False
 
 
 class Int(Struct, frozen=True):
-    """An integer into `slot`, times `factor`."""
+    """An integer into `slot`, times `factor`.
+
+    `negative_is_none`: the venue writes -1 where it has no value (Binance: last trade of a quiet day).
+    """
 
     slot: str
     factor: int = 1
+    negative_is_none: bool = False
 
 
 class UnixTime(Struct, frozen=True):
-    """An integer time into the ns attribute `slot`.
+    """An integer time into the ns attribute `slot`; outside 2009..2261 it is of another unit: refused.
 
     `unit_ns` is the length of one unit; 0 means the codec's own `time_unit_ns` (Binance: ms or us by
-    connection option).
+    connection option). `add` units are added first (an inclusive end made exclusive).
     """
 
     slot: str
     unit_ns: int = 0
+    add: int = 0
 
 
 class IsoTime(Struct, frozen=True):
@@ -173,6 +182,9 @@ class Route(Struct, frozen=True, kw_only=True):
         wire: The declaration it is decoded into.
         event: Event class it yields, None for service messages.
         handler: Name of the codec method that takes a service message (`handler(wire, out)`).
+        refine: Name of the codec method through which events go out (`refine(wire, events, out)`), for
+            channels whose events depend on what came before. It appends what shall be seen; if it
+            raises a DecodeError it must have changed nothing.
         integrity: Integrity of the stream.
         constants: Event attributes with fixed values.
         marks: Marks of its events.
@@ -183,6 +195,7 @@ class Route(Struct, frozen=True, kw_only=True):
     wire: type[Wire]
     event: type[MarketData] | None = None
     handler: str = ""
+    refine: str = ""
     integrity: Integrity = Integrity.NONE
     constants: Mapping[str, object] = {}
     marks: Mark = Mark.NONE

@@ -1,0 +1,153 @@
+"""Binance symbol ↔ instrument: the built-in table and the venue's metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct, field
+
+from crossfeed.errors import SchemaChangedError
+from crossfeed.model.commands import RestRequest
+from crossfeed.model.instrument import Instrument, InstrumentStatus
+from crossfeed.model.numbers import SCALE_MAX, decimal_of, decimals_of
+from crossfeed.venues.binance.rest import refusal
+
+__all__ = ["builtin", "instruments_request", "parse_instruments"]
+
+VENUE: Final = "binance"
+SCALE_DEFAULT: Final = 8
+"""All of Binance spot's texts have 8 decimals."""
+
+# base: (decimals of a USDT price, decimals of a size). Built in so that everything works offline;
+# the venue's own increments replace them as soon as its metadata is read. They are rather too fine
+# than too coarse; `tick_size` and `lot_size` stay empty: these are not the venue's words.
+_AGAINST_USDT: Final = {
+    "BTC": (2, 5), "ETH": (2, 4), "BNB": (2, 3), "SOL": (2, 3), "XRP": (4, 1), "DOGE": (5, 0),
+    "ADA": (4, 1), "TRX": (5, 1), "AVAX": (3, 2), "LINK": (3, 2), "DOT": (4, 2), "LTC": (2, 3),
+    "BCH": (2, 3), "SUI": (4, 1), "TON": (3, 2), "NEAR": (3, 1), "UNI": (3, 2), "APT": (3, 2),
+    "ARB": (4, 1), "OP": (4, 2), "ATOM": (3, 2), "ETC": (2, 2), "FIL": (3, 2), "AAVE": (2, 3),
+    "INJ": (3, 2), "SHIB": (8, 0), "PEPE": (8, 0), "WIF": (4, 2), "XLM": (5, 0), "HBAR": (5, 0),
+    "USDC": (5, 0), "FDUSD": (4, 0),
+}  # fmt: skip
+_OTHERS: Final = (
+    ("BTC", "USDC", 2, 5), ("ETH", "USDC", 2, 4), ("SOL", "USDC", 2, 3), ("XRP", "USDC", 4, 1),
+    ("BTC", "FDUSD", 2, 5), ("ETH", "FDUSD", 2, 4), ("BTC", "EUR", 2, 5), ("ETH", "EUR", 2, 4),
+    ("SOL", "EUR", 2, 3), ("XRP", "EUR", 4, 1), ("ETH", "BTC", 5, 4), ("SOL", "BTC", 7, 3),
+    ("BNB", "BTC", 6, 3), ("XRP", "BTC", 8, 0), ("SOL", "ETH", 6, 3), ("BNB", "ETH", 5, 4),
+)  # fmt: skip
+
+# enums.md, "Symbol status"; CANCEL_ONLY since 2026-07. Any other word becomes UNKNOWN.
+_STATUS: Final = {
+    "TRADING": InstrumentStatus.ONLINE,
+    "CANCEL_ONLY": InstrumentStatus.LIMITED,
+    "END_OF_DAY": InstrumentStatus.HALTED,
+    "HALT": InstrumentStatus.HALTED,
+    "BREAK": InstrumentStatus.HALTED,
+}
+
+
+class _Filter(Struct):
+    """One entry of `filters`; only those of PRICE_FILTER and LOT_SIZE are read."""
+
+    kind: str = field(name="filterType")
+    tick_size: str = field(name="tickSize", default="")
+    step_size: str = field(name="stepSize", default="")
+
+
+class _Symbol(Struct):
+    """One entry of `symbols`. quotePrecision is no tick (filters.md)."""
+
+    symbol: str
+    status: str
+    base: str = field(name="baseAsset")
+    quote: str = field(name="quoteAsset")
+    filters: list[_Filter]
+
+
+class _ExchangeInfo(Struct):
+    symbols: list[_Symbol]
+
+
+_decoder: Final = msgspec.json.Decoder(_ExchangeInfo)
+
+
+def builtin() -> list[Instrument]:
+    """Make the built-in instruments: the most traded pairs, with plausible scales."""
+    rows = [(base, "USDT", *scales) for base, scales in _AGAINST_USDT.items()]
+    return [
+        Instrument(
+            venue=VENUE,
+            symbol=base + quote,
+            base=base,
+            quote=quote,
+            price_scale=price_scale,
+            size_scale=size_scale,
+        )
+        for base, quote, price_scale, size_scale in (*rows, *_OTHERS)
+    ]
+
+
+def instruments_request() -> RestRequest:
+    """Return the request for all symbols (weight 20, several MB)."""
+    return RestRequest(purpose="instruments", path="/api/v3/exchangeInfo", weight=20)
+
+
+def parse_instruments(status: int, body: bytes) -> Sequence[Instrument]:
+    """Parse the metadata; entries without usable names are left out. Names may hold any letters.
+
+    Args:
+        status: HTTP status.
+        body: The answer.
+
+    Raises:
+        VenueError: The venue refused.
+        DecodeError: The body is not what the venue documents.
+    """
+    if status != 200:  # noqa: PLR2004 - OK
+        raise refusal(status, body, 0)
+    try:
+        info = _decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
+        raise SchemaChangedError(VENUE, "exchange_info", str(exc), body) from exc
+    return [_instrument(entry) for entry in info.symbols if _is_usable(entry)]
+
+
+def _is_usable(entry: _Symbol) -> bool:
+    """Say whether the names can stand in a unified symbol and in a stream name."""
+    names = (entry.symbol, entry.base, entry.quote)
+    return all(name.isprintable() and name and not set(name) & set("/:@ ") for name in names)
+
+
+def _instrument(entry: _Symbol) -> Instrument:
+    steps = {x.kind: x.tick_size or x.step_size for x in entry.filters}
+    tick_size, price_scale = _increment(steps.get("PRICE_FILTER", ""))
+    lot_size, size_scale = _increment(steps.get("LOT_SIZE", ""))
+    return Instrument(
+        venue=VENUE,
+        symbol=entry.symbol,
+        base=entry.base,
+        quote=entry.quote,
+        price_scale=price_scale,
+        size_scale=size_scale,
+        tick_size=tick_size,
+        lot_size=lot_size,
+        status=_STATUS.get(entry.status, InstrumentStatus.UNKNOWN),
+    )
+
+
+def _increment(text: str) -> tuple[str, int]:
+    """Return an increment without trailing zeros, and its decimals.
+
+    No usable increment (absent, "0.00000000" which disables the filter, or no number) gives
+    ("", 8): the venue's texts never have more than 8 decimals.
+    """
+    try:
+        step = decimal_of(text)
+        scale = decimals_of(text)
+    except ValueError:
+        return "", SCALE_DEFAULT
+    if step <= 0 or scale > SCALE_MAX:
+        return "", SCALE_DEFAULT
+    return f"{step.normalize():f}", scale
