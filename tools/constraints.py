@@ -23,8 +23,8 @@ HEADER = """\
 # Exact versions for all extras on every supported Python. Written by tools/constraints.py
 # (`make constraints`), not by hand.
 """
-# Seed packages belong to the environment, not to us.
-LEFT_OUT = frozenset({"crossfeed", "pip", "setuptools", "wheel"})
+# Ourselves, and what belongs to the environment.
+LEFT_OUT = frozenset({"crossfeed", "pip"})
 
 
 def extras() -> list[str]:
