@@ -15,11 +15,13 @@ CLOCKS = frozenset({"runtime/clock.py", "simulator/clock.py"})
 # Where worlds are made up from a seed: `Random(seed)` gives the same world every time.
 SEEDED = ("simulator/", "testing/")
 CLOCK_MODULES = frozenset({"time", "random", "secrets"})
+# These turn one form of a given moment into another; everything else in `time` reads a clock.
+CONVERSIONS = frozenset({"gmtime", "strftime", "strptime", "struct_time"})
 NOW_METHODS = frozenset({"now", "utcnow", "today"})
 DATE_TYPES = frozenset({"datetime", "date", "datetime.datetime", "datetime.date"})
 QUEUES = frozenset({"asyncio.Queue", "asyncio.LifoQueue", "asyncio.PriorityQueue", "queue.Queue"})
 BROAD = frozenset({"Exception", "BaseException"})
-UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
+UNFINISHED = re.compile(r"\b(TODO|FIXME|NotImplementedError)\b")
 
 Rule = Callable[[str, str], Iterator[str]]
 
@@ -54,14 +56,11 @@ def one_clock(path: str, text: str) -> Iterator[str]:
     if path in CLOCKS:
         return
     for node in ast.walk(ast.parse(text)):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            only_random = node.module == "random" and [a.name for a in node.names] == ["Random"]
-            names = [] if only_random and path.startswith(SEEDED) else [node.module or ""]
-        for name in names:
-            if name.partition(".")[0] in CLOCK_MODULES:
+        for name in imported(node):
+            module, _, member = name.partition(".")
+            is_seeded = name == "random.Random" and path.startswith(SEEDED)
+            is_conversion = module == "time" and member in {"", *CONVERSIONS}
+            if module in CLOCK_MODULES and not is_seeded and not is_conversion:
                 yield f"{path}:{node.lineno}: import {name}"
         if reads_now(node):
             yield f"{path}:{node.lineno}: {ast.unparse(node)}"
@@ -106,12 +105,7 @@ def venues_are_strangers(path: str, text: str) -> Iterator[str]:
         return
     own = path.split("/")[1]
     for node in ast.walk(ast.parse(text)):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
+        for name in imported(node):
             parts = name.split(".")
             if parts[:2] != ["crossfeed", "venues"] or parts[2:3] in ([], [own]):
                 continue
@@ -131,12 +125,21 @@ def calls(text: str) -> Iterator[ast.Call]:
     return (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
 
 
+def imported(node: ast.AST) -> Iterator[str]:
+    """Yield the dotted names an import statement brings in; `.*` ends a module under an alias."""
+    if isinstance(node, ast.Import):
+        yield from (f"{alias.name}{'.*' if alias.asname else ''}" for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 def reads_now(node: ast.AST) -> bool:
-    """Say whether an expression reads the wall clock through the datetime module."""
-    return (
-        isinstance(node, ast.Attribute)
-        and node.attr in NOW_METHODS
-        and ast.unparse(node.value) in DATE_TYPES
+    """Say whether an expression reads a clock through the datetime or the time module."""
+    if not isinstance(node, ast.Attribute):
+        return False
+    owner = ast.unparse(node.value)
+    return (owner in DATE_TYPES and node.attr in NOW_METHODS) or (
+        owner == "time" and node.attr not in CONVERSIONS
     )
 
 
@@ -171,7 +174,9 @@ BAD: tuple[tuple[Rule, str], ...] = (
     (short_modules, "x = 1\n" * (MODULE_LINES_MAX + 1)),
     (short_functions, "async def f():\n" + "    x = 1\n" * FUNCTION_LINES_MAX),
     (no_print, "def f():\n    print('hello')\n"),
-    (one_clock, "import time\n"),
+    (one_clock, "import time\nx = time.time()\n"),
+    (one_clock, "import time as clock\n"),
+    (one_clock, "import time\ntime.sleep(1)\n"),
     (one_clock, "import random as dice\n"),
     (one_clock, "from time import monotonic_ns\n"),
     (one_clock, "from datetime import datetime\nx = datetime.now()\n"),
@@ -233,7 +238,8 @@ def test_seeded_worlds_may_use_random() -> None:
     assert not list(one_clock("simulator/market.py", "from random import Random\nx = Random(7)\n"))
     assert list(one_clock("simulator/market.py", "from random import Random\nx = Random()\n"))
     assert list(one_clock("simulator/market.py", "from random import uniform\n"))
-    assert list(one_clock("simulator/market.py", "import time\n"))
+    assert list(one_clock("simulator/market.py", "import time\nx = time.monotonic\n"))
+    assert not list(one_clock("simulator/market.py", "import time\nx = time.gmtime(0)\n"))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
