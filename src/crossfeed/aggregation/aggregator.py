@@ -37,6 +37,9 @@ _EVENTS: Final[Mapping[str, type[MarketData]]] = {
     "ticker": Ticker,
     "book_ticker": Quote,
 }
+GAPS_MAX: Final = 100_000
+"""Open gaps counted; beyond it new ones are not."""
+
 _BOOK_CHANNELS: Final = frozenset({"book", "depth", "orderbook_snapshot", "orderbook_update"})
 
 _Key = tuple[str, str, type[MarketData]]
@@ -44,13 +47,16 @@ _Route = tuple[tuple[Board, Slot], ...]
 
 
 class AggregatorStats(Struct, frozen=True, kw_only=True):
-    """What an aggregator has done. received = taken + refused + ignored + unrouted + controls.
+    """What an aggregator has done.
+
+    messages_received + doubled = taken + refused + ignored + unrouted + controls.
 
     Attributes:
         messages_received: Events given to it.
         updates_published: Values it made.
         exchanges_active: Venues with at least one value that takes part now.
         symbols: Unified symbols.
+        doubled: Further symbols that an event served beside its first.
         taken: Events of a configured venue, symbol and data type with possible values.
         refused: Events with values that no market can have.
         ignored: Events from before the subscription or from a worse source than the one in use.
@@ -64,6 +70,7 @@ class AggregatorStats(Struct, frozen=True, kw_only=True):
     updates_published: int
     exchanges_active: int
     symbols: int
+    doubled: int
     taken: int
     refused: int
     ignored: int
@@ -82,6 +89,11 @@ class Aggregator:
         for value in aggregator.on_event(event, clock.monotonic_ns(), clock.now_ns()):
             deliver(value)
         # and call on_timer when next_due_ns has come
+
+    Attributes:
+        config: What it was told.
+        rates: The rates between quote currencies, live ones as of now; to be shared with the
+            consolidated books.
 
     Memory: at most `buffer_size` events per (symbol, data type) and one per venue beside it.
     """
@@ -108,19 +120,19 @@ class Aggregator:
         self.config = config
         self._exchange_of = exchange_of
         self._exchanges = _exchange_names(config.exchanges, exchange_of)
-        self._rates = RateTable(
-            config.quote_basis or {}, age_limit_ns=round(config.rate_age_limit_s * 1e9)
-        )
+        self.rates = RateTable.of(config.quote_basis, config.rate_age_limit_s)
         self._rate_of: dict[tuple[str, str], list[Rate]] = {}
-        for rate in self._rates.rates:
+        for rate in self.rates.rates:
             if rate.source is not None:
                 self._rate_of.setdefault(rate.source, []).append(rate)
         self._due: list[tuple[int, int, Board]] = []
         self._order = count()
-        self._routes: dict[_Key, _Route] = {}
+        self._routes: dict[_Key, _Route] = {}  # of the streams that have spoken
+        self._places: dict[_Key, list[tuple[Board, Slot]]] = {}  # by the venue's symbol
+        self._open_places: dict[_Key, list[tuple[Board, Slot]]] = {}  # by the unified symbol
         self._boards: dict[tuple[str, str], Board] = {}
         self._gaps: set[tuple[str, int]] = set()
-        self._received = self._unrouted = self._controls = self._refused = 0
+        self._received = self._doubled = self._unrouted = self._controls = 0
         resolved = config.symbol_map if symbols is None else symbols
         for unified, venues in resolved.items():
             self._add_symbol(unified, venues)
@@ -153,6 +165,13 @@ class Aggregator:
             )
             board = _BOARDS[data_type](unified, slots, rules, self._schedule)
             self._boards[unified, data_type] = board
+            kind = _EVENTS[data_type]
+            for slot in slots:
+                if slot.symbol:
+                    place = self._places.setdefault((slot.exchange, slot.symbol, kind), [])
+                else:
+                    place = self._open_places.setdefault((slot.exchange, unified, kind), [])
+                place.append((board, slot))
 
     def _make_slot(self, unified: str, exchange: str, symbol: str) -> Slot:
         slot = Slot(exchange, symbol, "")
@@ -162,23 +181,20 @@ class Aggregator:
     def _set_quote(self, slot: Slot, unified: str, quote: str) -> None:
         """Set the currency of a slot's prices, and the conversion where one is configured."""
         wanted = split_unified(unified)[1]
-        found = None if quote == wanted else self._rates.find(quote, wanted)
-        if found is None:
-            slot.quote, slot.conversion, slot.rate = quote, None, 1.0
-        else:
-            slot.quote = wanted
-            slot.conversion, slot.is_inverse = found
-            slot.use_rate()
+        slot.conversion = self.rates.find(quote, wanted)
+        slot.quote = quote if slot.conversion is None else wanted
+        slot.use_rate()
 
     # ── events ────────────────────────────────────────────────────────────────
 
-    def on_event(self, event: MarketData, now_ns: int, wall_ns: int) -> Published:
+    def on_event(self, event: MarketData, now_mono_ns: int, now_wall_ns: int) -> Published:
         """Take one event; return what is to be published because of it, in order.
 
         Args:
-            event: Of any venue and kind; what is not aggregated is counted and left.
-            now_ns: Monotonic time.
-            wall_ns: Wall time, for the stamps.
+            event: Of any venue and kind, status and gap events included; what is not aggregated is
+                counted and left.
+            now_mono_ns: Monotonic time.
+            now_wall_ns: Wall time, for the stamps.
 
         Returns:
             Nothing, one value, or two where an overdue one comes first. Never raises for an event's
@@ -186,26 +202,22 @@ class Aggregator:
         """
         self._received += 1
         if self._rate_of:
-            self._take_rate(event, now_ns)
+            self._take_rate(event, now_mono_ns)
         route = self._routes.get((event.exchange, event.symbol, type(event)))
         if route is None:
-            return self._on_other(event, now_ns, wall_ns)
+            return self._on_other(event, now_mono_ns, now_wall_ns)
         if len(route) == 1:
             board, slot = route[0]
-            return board.on_event(slot, event, now_ns, wall_ns)
-        published: list[UnifiedMarketData] = []
-        for board, slot in route:
-            published.extend(board.on_event(slot, event, now_ns, wall_ns))
-        return published
+            return board.on_event(slot, event, now_mono_ns, now_wall_ns)
+        return self._spread(route, event, now_mono_ns, now_wall_ns, None)
 
     def _on_other(self, event: MarketData, now_ns: int, wall_ns: int) -> Published:
         """Take what has no route yet: the first event of a stream, hand-made and control events."""
         if isinstance(event, FeedStatus):
-            self._received -= 1
-            return self.on_status(event, now_ns, wall_ns)
+            return self._take_status(event, now_ns, wall_ns)
         if isinstance(event, Gap):
-            self._received -= 1
-            return self.on_gap(event)
+            self._take_gap(event)
+            return NOTHING
         typed: MarketData | None = event
         original = None
         if isinstance(event, RecordedEvent):
@@ -214,9 +226,21 @@ class Aggregator:
         if typed is None or not route:
             self._unrouted += 1
             return NOTHING
+        return self._spread(route, typed, now_ns, wall_ns, original)
+
+    def _spread(
+        self,
+        route: _Route,
+        event: MarketData,
+        now_ns: int,
+        wall_ns: int,
+        original: MarketData | None,
+    ) -> Published:
+        """Hand an event to every symbol it serves."""
+        self._doubled += len(route) - 1
         published: list[UnifiedMarketData] = []
         for board, slot in route:
-            published.extend(board.on_event(slot, typed, now_ns, wall_ns, original))
+            published.extend(board.on_event(slot, event, now_ns, wall_ns, original))
         return published
 
     def _find_route(self, event: MarketData) -> _Route:
@@ -226,15 +250,14 @@ class Aggregator:
         if known is not None:
             return known
         exchange = self._exchange_of.get(event.exchange, event.exchange)
-        route: list[tuple[Board, Slot]] = []
-        for (unified, data_type), board in self._boards.items():
-            if type(event) is not _EVENTS[data_type]:
-                continue
-            for slot in board.slots:
-                if slot.exchange == exchange and _is_meant(slot, unified, event):
-                    slot.symbol = event.symbol
-                    self._set_quote(slot, unified, quote_of(unified, event.symbol, event.unified))
-                    route.append((board, slot))
+        route = [
+            *self._places.get((exchange, event.symbol, type(event)), ()),
+            *self._open_places.pop((exchange, event.unified, type(event)), ()),
+        ]
+        for board, slot in route:
+            slot.symbol = event.symbol
+            quote = quote_of(board.symbol, event.symbol, event.unified)
+            self._set_quote(slot, board.symbol, quote)
         if route:
             self._routes[key] = tuple(route)
         return tuple(route)
@@ -258,12 +281,15 @@ class Aggregator:
 
     # ── what is known of the streams ──────────────────────────────────────────
 
-    def on_status(self, status: FeedStatus, now_ns: int, wall_ns: int) -> Published:
+    def on_status(self, status: FeedStatus, now_mono_ns: int, now_wall_ns: int) -> Published:
         """Take a change of trust; return values that change because a venue came or went.
 
         An empty symbol concerns all of the venue's, an empty channel all of a symbol's streams.
         """
         self._received += 1
+        return self._take_status(status, now_mono_ns, now_wall_ns)
+
+    def _take_status(self, status: FeedStatus, now_ns: int, wall_ns: int) -> Published:
         self._controls += 1
         exchange = self._exchange_of.get(status.exchange, status.exchange)
         if status.current is not Trust.SOUND:
@@ -278,16 +304,18 @@ class Aggregator:
                     published.extend(board.on_trust(slot, status.current, now_ns, wall_ns))
         return published
 
-    def on_gap(self, gap: Gap) -> Published:
+    def on_gap(self, gap: Gap) -> None:
         """Take note of a gap: counted while open. What it means for the values comes as trust."""
         self._received += 1
+        self._take_gap(gap)
+
+    def _take_gap(self, gap: Gap) -> None:
         self._controls += 1
         key = (gap.exchange, gap.record.gap_id)
-        if gap.record.state is GapState.OPEN:
-            self._gaps.add(key)
-        else:
+        if gap.record.state is not GapState.OPEN:
             self._gaps.discard(key)
-        return NOTHING
+        elif len(self._gaps) < GAPS_MAX:
+            self._gaps.add(key)
 
     # ── time ──────────────────────────────────────────────────────────────────
 
@@ -296,23 +324,23 @@ class Aggregator:
         """Monotonic time at which `on_timer` has work, None while there is none. Cost O(1)."""
         return self._due[0][0] if self._due else None
 
-    def on_timer(self, now_ns: int, wall_ns: int) -> Published:
+    def on_timer(self, now_mono_ns: int, now_wall_ns: int) -> Published:
         """Publish what waited for the end of its interval and what lost a venue by age."""
         due = self._due
-        if not due or due[0][0] > now_ns:
+        if not due or due[0][0] > now_mono_ns:
             return NOTHING
         published: list[UnifiedMarketData] = []
-        while due and due[0][0] <= now_ns:
+        while due and due[0][0] <= now_mono_ns:
             board = heapq.heappop(due)[2]
-            published.extend(board.on_due(now_ns, wall_ns))
+            published.extend(board.on_due(now_mono_ns, now_wall_ns))
         return published
 
-    def close(self, now_ns: int, wall_ns: int) -> Published:
+    def close(self, now_mono_ns: int, now_wall_ns: int) -> Published:
         """Return everything that is still held back, at the end."""
         self._due.clear()
         published: list[UnifiedMarketData] = []
         for board in self._boards.values():
-            published.extend(board.close(now_ns, wall_ns))
+            published.extend(board.close(now_mono_ns, now_wall_ns))
         return published
 
     def _schedule(self, due_ns: int, board: Board) -> None:
@@ -346,17 +374,19 @@ class Aggregator:
         """The unified symbols, in configured order."""
         return tuple(dict.fromkeys(unified for unified, _ in self._boards))
 
-    def stats(self, now_ns: int) -> AggregatorStats:
-        """Return the counters; `now_ns` (monotonic) decides who is active."""
+    def stats(self, now_mono_ns: int) -> AggregatorStats:
+        """Return the counters; `now_mono_ns` decides who is active."""
         boards = list(self._boards.values())
         refused = sum(board.refused for board in boards)
         ignored = sum(board.ignored for board in boards)
+        unread = self._unrouted + self._controls
         return AggregatorStats(
             messages_received=self._received,
             updates_published=sum(board.published for board in boards),
-            exchanges_active=len(self.active_exchanges(now_ns)),
+            exchanges_active=len(self.active_exchanges(now_mono_ns)),
             symbols=len(self.symbols),
-            taken=self._received - refused - ignored - self._unrouted - self._controls,
+            doubled=self._doubled,
+            taken=self._received + self._doubled - refused - ignored - unread,
             refused=refused,
             ignored=ignored,
             unrouted=self._unrouted,
@@ -367,13 +397,13 @@ class Aggregator:
             ),
         )
 
-    def active_exchanges(self, now_ns: int) -> tuple[str, ...]:
-        """Return the venues with a value that takes part at `now_ns`, in configured order."""
+    def active_exchanges(self, now_mono_ns: int) -> tuple[str, ...]:
+        """Return the venues with a value that takes part now, in configured order."""
         active = {
             slot.exchange
             for board in self._boards.values()
             for slot in board.slots
-            if not slot.reason_at(now_ns, board.age_limit_ns)
+            if not slot.reason_at(now_mono_ns, board.age_limit_ns)
         }
         return tuple(exchange for exchange in self._exchanges if exchange in active)
 
@@ -398,14 +428,9 @@ def _exchange_names(feeds: Sequence[str], exchange_of: Mapping[str, str]) -> tup
     return tuple(names)
 
 
-def _is_meant(slot: Slot, unified: str, event: MarketData) -> bool:
-    """Say whether an event is of the instrument a slot stands for."""
-    return slot.symbol == event.symbol if slot.symbol else event.unified == unified
-
-
 def _concerns(status: FeedStatus, board: Board, slot: Slot) -> bool:
     """Say whether a change of trust concerns the stream a slot is fed from."""
-    if status.symbol and slot.symbol != status.symbol:
+    if status.symbol and slot.symbol != status.symbol and status.unified != board.symbol:
         return False
     channel = status.channel
     if not channel or channel == board.data_type:

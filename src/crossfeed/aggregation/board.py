@@ -270,8 +270,10 @@ class Board(ABC):
 
 def standing(slots: Sequence[Slot]) -> tuple[Trust, Integrity, bool]:
     """Return the worst trust, the weakest integrity and whether quote currencies are mixed."""
-    trusts = [slot.trust for slot in slots]
-    if not trusts:
+    if not slots:
         return Trust.SOUND, Integrity.NONE, False
-    quotes = {slot.quote for slot in slots}
-    return max(trusts), min(slot.integrity for slot in slots), len(quotes) > 1
+    if len(slots) == 1:
+        return slots[0].trust, slots[0].integrity, False
+    trust = max([slot.trust for slot in slots])
+    integrity = min([slot.integrity for slot in slots])
+    return trust, integrity, len({slot.quote for slot in slots}) > 1

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum, sqrt
 
-__all__ = ["mean", "median", "percent_of_mid", "population_std", "vwap"]
+__all__ = ["clamp", "mean", "median", "percent_of_mid", "population_std", "vwap"]
+
+
+def clamp(value: float, low: float, high: float) -> float:
+    """Bring `value` into `low..high`: takes back an average's last-digit error."""
+    return min(max(value, low), high)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -21,7 +26,7 @@ def mean(values: Sequence[float]) -> float:
     """
     if not values:
         raise ValueError("the mean of no values is undefined")
-    return _between(fsum(values) / len(values), min(values), max(values))
+    return clamp(fsum(values) / len(values), min(values), max(values))
 
 
 def median(values: Sequence[float]) -> float:
@@ -37,7 +42,7 @@ def median(values: Sequence[float]) -> float:
     if len(ordered) % 2:
         return ordered[middle]
     low, high = ordered[middle - 1], ordered[middle]
-    return _between(low + (high - low) / 2, low, high)
+    return clamp(low + (high - low) / 2, low, high)
 
 
 def population_std(values: Sequence[float]) -> float:
@@ -66,14 +71,9 @@ def vwap(prices: Sequence[float], weights: Sequence[float]) -> float | None:
     if not weighed or total <= 0:
         return None
     notional = fsum(price * weight for price, weight in pairs)
-    return _between(notional / total, min(weighed), max(weighed))
+    return clamp(notional / total, min(weighed), max(weighed))
 
 
 def percent_of_mid(bid: float, ask: float) -> float:
     """Return `ask - bid` in percent of the mid price: negative where the two are crossed."""
     return (ask - bid) / ((ask + bid) / 2) * 100
-
-
-def _between(value: float, low: float, high: float) -> float:
-    """Take back the last-digit error that can push an average out of its input's range."""
-    return min(max(value, low), high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Struct
@@ -159,8 +159,7 @@ class AggregatorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def _mapping(field: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{value!r} is no mapping", field=field)
-    mapping: Mapping[str, Any] = value
-    return mapping
+    return cast("Mapping[str, Any]", value)
 
 
 def _nearest(value: str, known: Iterable[str]) -> str:
@@ -183,7 +182,7 @@ def _check_number(field: str, value: object, low: float, high: float) -> None:
 def _checked_exchanges(exchanges: object) -> list[str]:
     if isinstance(exchanges, str) or not isinstance(exchanges, Iterable):
         raise ConfigError(f"{exchanges!r} is no list of venue names", field="exchanges")
-    names: list[Any] = list(exchanges)
+    names: list[Any] = [*exchanges]
     if not names:
         raise ConfigError("name at least one venue", field="exchanges")
     seen: dict[str, str] = {}
@@ -205,7 +204,7 @@ def _checked_symbols(
 ) -> dict[str, dict[str, str]] | list[str]:
     if isinstance(symbols, str) or not isinstance(symbols, Iterable):
         raise ConfigError(f"{symbols!r} is neither a mapping nor a list", field="symbols")
-    names: list[Any] = list(symbols)
+    names: list[Any] = [*symbols]
     if not 1 <= len(names) <= SYMBOLS_MAX:
         raise ConfigError(f"{len(names)} symbols; give 1..{SYMBOLS_MAX}", field="symbols")
     for index, name in enumerate(names):
@@ -220,7 +219,7 @@ def _checked_symbols(
         if len(set(names)) != len(names):
             raise ConfigError("a symbol is listed twice", field="symbols")
         return names
-    mapped: Mapping[str, Any] = symbols
+    mapped = cast("Mapping[str, Any]", symbols)
     checked = {
         name: dict(_venue_symbols(name, venues, exchanges)) for name, venues in mapped.items()
     }

@@ -7,12 +7,12 @@ result says so (`quote_mismatch`). A basis is given per pair: a number for a fix
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 
 from crossfeed.model.instrument import split_unified
 
-__all__ = ["Rate", "RateTable", "quote_of"]
+__all__ = ["Conversion", "Rate", "RateTable", "quote_of"]
 
 _SEPARATORS = "-/_"
 
@@ -85,30 +85,58 @@ class Rate:
         return f"Rate({self.pair}={self.value}, {origin})"
 
 
+class Conversion:
+    """A rate in the direction in which it is needed."""
+
+    __slots__ = ("_is_inverse", "_rate")
+
+    def __init__(self, rate: Rate, *, is_inverse: bool) -> None:
+        """Use `rate`, or one divided by it."""
+        self._rate = rate
+        self._is_inverse = is_inverse
+
+    @property
+    def value(self) -> float | None:
+        """The factor for a price, None while there is none."""
+        value = self._rate.value
+        return 1 / value if value and self._is_inverse else value
+
+    def fresh_until_ns(self, *, never: int) -> int:
+        """Return when the rate is too old to be used, monotonic ns; `never` for a fixed one."""
+        return self._rate.fresh_until_ns(never=never)
+
+
 class RateTable:
     """The configured rates by (from, to) currency.
 
     Attributes:
-        rates: All of them, in the order of the configuration.
+        rates: All of them, in configured order.
     """
 
-    def __init__(self, basis: Mapping[str, float | str], *, age_limit_ns: int) -> None:
-        """Read `AggregatorConfig.quote_basis`; the configuration has checked it."""
-        self.rates: list[Rate] = []
-        self._by_currencies: dict[tuple[str, str], Rate] = {}
-        for pair, origin in basis.items():
+    def __init__(self, rates: Iterable[Rate]) -> None:
+        """Keep `rates`; of two for one pair the last counts."""
+        self.rates = tuple(rates)
+        self._by_currencies = {split_unified(rate.pair): rate for rate in self.rates}
+
+    @classmethod
+    def of(cls, basis: Mapping[str, float | str] | None, rate_age_limit_s: float) -> RateTable:
+        """Make the table that `AggregatorConfig.quote_basis` describes, checked there."""
+        age_limit_ns = round(rate_age_limit_s * 1e9)
+        rates: list[Rate] = []
+        for pair, origin in (basis or {}).items():
             if isinstance(origin, str):
                 venue, _, symbol = origin.partition(":")
-                rate = Rate(pair, source=(venue, symbol), age_limit_ns=age_limit_ns)
+                rates.append(Rate(pair, source=(venue, symbol), age_limit_ns=age_limit_ns))
             else:
-                rate = Rate(pair, value=float(origin))
-            self.rates.append(rate)
-            self._by_currencies[split_unified(pair)] = rate
+                rates.append(Rate(pair, value=float(origin)))
+        return cls(rates)
 
-    def find(self, quote: str, wanted: str) -> tuple[Rate, bool] | None:
-        """Return the rate from `quote` to `wanted` and whether to invert it; None if not set."""
+    def find(self, quote: str, wanted: str) -> Conversion | None:
+        """Return how prices in `quote` become `wanted`; None if they cannot or need not."""
+        if quote == wanted:
+            return None
         direct = self._by_currencies.get((quote, wanted))
         if direct is not None:
-            return direct, False
+            return Conversion(direct, is_inverse=False)
         inverse = self._by_currencies.get((wanted, quote))
-        return None if inverse is None else (inverse, True)
+        return None if inverse is None else Conversion(inverse, is_inverse=True)

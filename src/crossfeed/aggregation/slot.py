@@ -6,11 +6,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from crossfeed.aggregation.conversion import Rate
+from crossfeed.aggregation.conversion import Conversion
 from crossfeed.model.events import MarketData
 from crossfeed.model.trust import Integrity, Mark, Trust
 
-__all__ = ["NEVER_NS", "Admission", "Slot"]
+__all__ = ["NEVER_NS", "Admission", "Slot", "refusal"]
 
 NEVER_NS: Final = 1 << 62
 """A monotonic time that is never reached."""
@@ -37,6 +37,13 @@ class Admission(Struct, frozen=True, gc=False):
     age_limit_ns: int
     min_integrity: Integrity
     sound_only: bool
+
+
+def refusal(trust: Trust, integrity: Integrity, rules: Admission) -> str:
+    """Return why values of a stream that stands like this take no part; empty if they do."""
+    if trust is not Trust.SOUND and (rules.sound_only or trust > Trust.UNSOUND):
+        return _TRUST_REASON[trust]
+    return "integrity" if integrity < rules.min_integrity else ""
 
 
 class Slot:
@@ -68,7 +75,6 @@ class Slot:
         "exchange",
         "integrity",
         "is_crossed",
-        "is_inverse",
         "is_member",
         "marks",
         "price",
@@ -95,8 +101,7 @@ class Slot:
         self.is_crossed = False
         self.is_member = False
         self.reason = "no_data"
-        self.conversion: Rate | None = None
-        self.is_inverse = False
+        self.conversion: Conversion | None = None
         self.rate = 1.0
         self.price = 0.0
         self.volume: float | None = None
@@ -110,21 +115,19 @@ class Slot:
         return self.reason != before
 
     def _judged(self, rules: Admission) -> str:
-        if self.trust is not Trust.SOUND and (rules.sound_only or self.trust > Trust.UNSOUND):
-            return _TRUST_REASON[self.trust]
-        if self.event is None:
+        reason = refusal(self.trust, self.integrity, rules)
+        if self.event is None and reason in {"", "integrity"}:
             return "no_data"
+        if reason:
+            return reason
         if self.is_crossed or int(self.marks) & _SUSPECT:
             return "suspect"
-        if self.integrity < rules.min_integrity:
-            return "integrity"
         return "" if self.rate else "quote"
 
     def use_rate(self) -> None:
         """Take over the current rate of the conversion, 0 while there is none."""
         if self.conversion is not None:
-            value = self.conversion.value
-            self.rate = (1 / value if self.is_inverse else value) if value else 0.0
+            self.rate = self.conversion.value or 0.0
 
     def fresh_until_ns(self, age_limit_ns: int) -> int:
         """Return when its value, or the rate it was converted by, gets too old; monotonic ns."""

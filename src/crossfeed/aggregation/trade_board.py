@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import ClassVar, Final
@@ -44,7 +43,8 @@ class TradeBoard(Board):
         super().__init__(symbol, slots, rules, schedule)
         self._sound_only = rules.admission.sound_only
         self._spans_venues = rules.strategy.spans_venues
-        self._window: deque[MarketData] = deque(maxlen=rules.buffer_size)
+        self._window: list[MarketData] = []
+        self._window_max = 2 * rules.buffer_size
         self._published_price: float | None = None
         self._last_price = 0.0
         self._source_ns = 0
@@ -52,7 +52,7 @@ class TradeBoard(Board):
 
     def _clear(self) -> None:
         """Start the next window."""
-        self._window.clear()
+        self._window = []
         self._volume = 0.0
         self._trades = 0
         self._backfilled = 0
@@ -110,8 +110,7 @@ class TradeBoard(Board):
         self._last_price, self._source_ns = price, ts_ns
         if not self.is_wanted:
             return ready
-        self._window.append(source)
-        self._trades += 1
+        self._keep(source)
         self._volume += quantity
         slot.trades += 1
         self._priced_volume += quantity
@@ -132,8 +131,7 @@ class TradeBoard(Board):
         if not self.is_wanted:
             return NOTHING
         marks = int(event.marks)
-        self._window.append(source)
-        self._trades += 1
+        self._keep(source)
         self._volume += event.quantity
         self._backfilled += bool(marks & _BACKFILLED)
         self._others[slot] = None
@@ -143,6 +141,14 @@ class TradeBoard(Board):
         self._source_ns = max(self._source_ns, event.ts_mono_ns or now_ns)
         # It cannot be the first datum of an interval, but its volume must not wait for one.
         return self._offer(now_ns, wall_ns) if self._keeps_last else NOTHING
+
+    def _keep(self, source: MarketData) -> None:
+        """Count a trade and keep it for `source_data`, cut to the newest now and then."""
+        self._trades += 1
+        window = self._window
+        window.append(source)
+        if len(window) > self._window_max:
+            del window[: -self._buffer_size]
 
     # ── what a strategy sees ──────────────────────────────────────────────────
 
@@ -216,9 +222,11 @@ class TradeBoard(Board):
             "num_backfilled": self._backfilled,
             "exchanges": exchanges.copy(),
         }
-        sources = list(self._window)
+        sources = self._window
         if self._spans_venues:
             sources = self._with_latest(sources)
+        if len(sources) > self._buffer_size:
+            del sources[: -self._buffer_size]
         self._published_price = price
         value = self._unified(data, exchanges, sources, self._source_ns, now_ns, wall_ns)
         self._clear()
@@ -228,4 +236,4 @@ class TradeBoard(Board):
         """Put the latest trades of the members that had none in this window before it."""
         silent = sorted((s for s in self.members if not s.trades), key=lambda slot: slot.ts_ns)
         older = [slot.event for slot in silent if slot.event is not None]
-        return (older + sources)[-self._buffer_size :]
+        return older + sources
