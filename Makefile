@@ -42,7 +42,8 @@ bench: $(VENV)/.stamp-dev ## micro benchmarks (benchmarks/bench_*.py)
 	$(PYTEST) benchmarks -o addopts="-ra --import-mode=importlib --benchmark-only" -p no:randomly -p no:xdist \
 		-o python_files='bench_*.py' -o python_functions='bench_*' --timeout=0 $(ARGS)
 
-docs: $(VENV)/.stamp-dev ## build the documentation into site/
+docs: $(VENV)/.stamp-dev ## build the documentation into site/, generated pages first
+	$(BIN)/python tools/support.py
 	$(BIN)/zensical build --strict
 
 faults: $(VENV)/.stamp-test ## run the fault tests in full and print the coverage of the catalogue
