@@ -10,6 +10,7 @@ from crossfeed.errors import CrossfeedError
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.transport.canary import Admission, AdmissionLimits, Attempt
 from crossfeed.transport.defaults import default_clock, default_random
+from crossfeed.transport.rest_budget import wait_turn
 
 __all__ = ["VenueGate"]
 
@@ -55,7 +56,7 @@ class VenueGate:
                     if not wait_ns:
                         return self._rule.start(now_ns)
                     wait_s = wait_ns / NS_PER_S
-                await self._wait(turn, wait_s)
+                await wait_turn(turn, wait_s, self._clock)
         finally:
             self._queue.remove(turn)
             self._wake()
@@ -99,18 +100,3 @@ class VenueGate:
     def _wake(self) -> None:
         if self._queue:
             self._queue[0].set()
-
-    async def _wait(self, turn: asyncio.Event, wait_s: float | None) -> None:
-        """Wait until it is this one's turn to look again."""
-        if wait_s is None:
-            await turn.wait()
-            return
-        waits = {
-            asyncio.ensure_future(turn.wait()),
-            asyncio.ensure_future(self._clock.sleep(wait_s)),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()

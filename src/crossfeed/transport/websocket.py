@@ -1,11 +1,7 @@
 """One WebSocket connection over picows, made strict: what leaves here obeys RFC 6455.
 
-Data path: picows calls `FrameListener.on_ws_frame`, which reads the clock once, copies the payload,
-checks that it is text and calls `on_frame(payload, ts_recv_ns, ts_mono_ns)`: no await, no task, no
-lock, no log line. Anything but a whole text frame takes the slow way through
-`WebSocketConnection.receive` and `FrameRules`.
-
-A compiled listener takes the place of `FrameListener` by way of `listener_factory`: see `Listener`.
+`listener` has the data path; this has everything beside it: life, sending, pongs, and every frame
+that is not a whole plain text message.
 """
 
 from __future__ import annotations
@@ -13,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import picows
 
@@ -36,137 +32,20 @@ from crossfeed.transport.framing import (
 )
 from crossfeed.transport.handshake import open_transport
 from crossfeed.transport.limits import SendBudget
+from crossfeed.transport.listener import (
+    FrameListener,
+    ListenerFactory,
+    OnFrame,
+    PicowsLog,
+)
 from crossfeed.transport.masking import escape, mask_url
 from crossfeed.transport.wallclock import WallOffset
 
-__all__ = ["FrameListener", "Listener", "ListenerFactory", "OnFrame", "WebSocketConnection"]
+__all__ = ["WebSocketConnection"]
 
 NS_PER_S: Final = 1_000_000_000
 CLOSE_ABNORMAL: Final = 1006
 LINGER_S: Final = 0.05
-
-OnFrame = Callable[[bytes, int, int], None]
-"""Takes a message: payload, wall time and monotonic time of its receipt (ns)."""
-
-
-class Listener(Protocol):
-    """What a connection needs of its listener, which is a `picows.WSListener` besides.
-
-    `on_ws_frame` handles whole text frames (TEXT, FIN, no reserved bits) itself while `is_plain` is
-    true, after checking their UTF-8, and hands every other frame to `connection.receive(frame)`.
-    `on_ws_connected` and `on_ws_disconnected` are handed on to the connection's methods of the same
-    name.
-
-    Attributes:
-        is_plain: Set by the connection: false while a fragmented message is under way or after the
-            end.
-        wall_offset_ns: Set by the connection: add it to the monotonic time of receipt to get wall
-            time.
-        frame_count: Messages it delivered.
-        byte_count: Bytes of these.
-        last_frame_ns: Monotonic time of the last frame it delivered.
-        on_frame: Set by the connection: what it delivers to.
-    """
-
-    on_frame: OnFrame
-
-    is_plain: bool
-    wall_offset_ns: int
-    frame_count: int
-    byte_count: int
-    last_frame_ns: int
-
-
-ListenerFactory = Callable[["WebSocketConnection"], Any]
-
-
-class FrameListener(picows.WSListener):
-    """The listener in Python. Made by the connection, one for each; satisfies `Listener`."""
-
-    def __init__(self, connection: WebSocketConnection) -> None:
-        """Serve `connection`."""
-        self._connection = connection
-        self.on_frame = connection.on_frame
-        self._monotonic_ns = connection.clock.monotonic_ns
-        self.is_plain = True
-        self.wall_offset_ns = connection.wall.offset_ns
-        self.frame_count = 0
-        self.byte_count = 0
-        self.last_frame_ns = 0
-
-    def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        """Note the opening."""
-        self._connection.on_ws_connected(transport)
-
-    def on_ws_frame(
-        self,
-        transport: picows.WSTransport,  # noqa: ARG002 - picows' signature
-        frame: picows.WSFrame,
-        text: picows.WSMsgType = picows.WSMsgType.TEXT,
-    ) -> None:
-        """Deliver a whole text frame; hand anything else to the connection."""
-        # `frame.msg_type` is a lookup of 90 ns, three reserved bits 60: everything here is counted.
-        ts_mono_ns = self._monotonic_ns()
-        if (
-            self.is_plain
-            and frame.msg_type is text
-            and frame.fin
-            and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
-        ):
-            payload = frame.get_payload_as_bytes()
-            if payload.isascii() or self._connection.accepts_text(payload):
-                self.last_frame_ns = ts_mono_ns
-                self.frame_count += 1
-                self.byte_count += len(payload)
-                try:
-                    self.on_frame(payload, ts_mono_ns + self.wall_offset_ns, ts_mono_ns)
-                except BaseException as exc:  # noqa: BLE001 - a handler's fault must not end the feed
-                    self._connection.on_handler_error(exc)
-            return
-        self._connection.receive(frame, ts_mono_ns)
-
-    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        """Note the end."""
-        self._connection.on_ws_disconnected(transport)
-
-    def pause_writing(self) -> None:
-        """Refuse to send while the peer does not read."""
-        self._connection.is_write_paused = True
-
-    def resume_writing(self) -> None:
-        """Send again."""
-        self._connection.is_write_paused = False
-
-
-class _PicowsLog:
-    """What picows logs to: writes nothing, but tells the connection of refused frames at once.
-
-    picows closes the connection some milliseconds after a violation and goes on parsing until then;
-    the only sign it gives in time is this log call.
-    """
-
-    def __init__(self, connection: WebSocketConnection) -> None:
-        self._connection = connection
-
-    def isEnabledFor(self, _level: int) -> bool:  # noqa: N802 - logging's name
-        """Say no: picows then builds no debug texts."""
-        return False
-
-    def error(self, _message: str, *args: object) -> None:
-        """Take a violation: picows gives (close code, text)."""
-        code, text = 1002, "frame refused by the parser"
-        if args and isinstance(args[0], tuple) and len(args[0]) == 2:  # noqa: PLR2004 - (code, text)
-            code, text = int(args[0][0]), str(args[0][1])
-        self._connection.on_parser_error(code, text)
-
-    def exception(self, _message: str, *args: object) -> None:
-        """Take an internal failure of the parser: a refusal without a code of its own."""
-        self.error("", *args)
-
-    def log(self, *_args: object) -> None:
-        """Drop a line."""
-
-    debug = info = warning = log
 
 
 class WebSocketConnection:
@@ -176,6 +55,7 @@ class WebSocketConnection:
         url: Address it was opened with.
         where: The same for logs, secrets masked.
         opened_ns: Monotonic time of the opening.
+        on_pong: Gets the monotonic time and payload of each pong, if set.
         pongs_sent: Pongs sent in answer to pings.
         pongs_skipped: Pings left unanswered: superseded by a later one, or the peer does not read.
         binary_dropped: Binary messages dropped because they are not accepted.
@@ -190,7 +70,6 @@ class WebSocketConnection:
         on_frame: OnFrame,
         budget: SendBudget,
         wall: WallOffset,
-        on_pong: Callable[[int, bytes], None] | None = None,
         on_fault: Callable[[BaseException], None] | None = None,
         listener_factory: ListenerFactory = FrameListener,
     ) -> None:
@@ -208,7 +87,7 @@ class WebSocketConnection:
         self.is_write_paused = False
         self._config = config
         self._budget = budget
-        self._on_pong = on_pong
+        self.on_pong: Callable[[int, bytes], None] | None = None
         self._on_fault = on_fault
         self._rules = FrameRules(
             bytes_max=config.frame_bytes_max, fragments_max=config.fragments_max
@@ -241,7 +120,7 @@ class WebSocketConnection:
             resolver=resolver,
             tls=tls,
             listener_factory=self._make_listener,
-            logger=_PicowsLog(self),
+            logger=PicowsLog(self),
         )
 
     async def wait_closed(self) -> CrossfeedError:
@@ -436,8 +315,8 @@ class WebSocketConnection:
             case Ping():
                 self._answer(done.payload)
             case Pong():
-                if self._on_pong is not None:
-                    self._on_pong(ts_mono_ns, done.payload)
+                if self.on_pong is not None:
+                    self.on_pong(ts_mono_ns, done.payload)
             case Close():
                 self._on_close(done, payload)
             case None:
