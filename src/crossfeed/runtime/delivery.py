@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from crossfeed.errors import HandlerQuarantinedError, QueueOverflowError
-from crossfeed.model.events import MarketData
 from crossfeed.runtime.queues import EventQueue, OverflowPolicy, ThreadWorker
 
 __all__ = ["DeliveryMode", "EventStream", "Router", "Subscription"]
@@ -68,7 +67,7 @@ class Subscription:
         self.is_quarantined = False
         self.is_closed = False
         self._router = router
-        self._handler = handler
+        self.handler = handler
         self._failed_at = -1
         self._in_a_row = 0
         self.queue: EventQueue[Any] | None = None
@@ -144,7 +143,7 @@ class Subscription:
             if event is None:
                 return
             try:
-                result = self._handler(event)
+                result = self.handler(event)
                 if inspect.isawaitable(result):
                     await result
             except asyncio.CancelledError as error:
@@ -285,7 +284,7 @@ class Router:
             self.subscriptions.remove(subscription)
         self._table.clear()
 
-    def publish(self, event: MarketData) -> None:
+    def publish(self, event: Any) -> None:
         """Hand one event to all its subscribers, in the order of their subscription. Synchronous."""
         by_symbol = self._table.get(event.data_type)
         found = None if by_symbol is None else by_symbol.get(event.symbol)
@@ -303,11 +302,19 @@ class Router:
             except BaseException as error:  # noqa: BLE001 - supervision point: user code
                 subscription.failed(error)
 
-    def _find(self, event: MarketData) -> tuple[Subscription, ...]:
+    def _find(self, event: Any) -> tuple[Subscription, ...]:
         names = (event.symbol, getattr(event, "unified", event.symbol))
         found = tuple(s for s in self.subscriptions if s.matches(event.data_type, names))
         self._table.setdefault(event.data_type, {})[event.symbol] = found
         return found
+
+    def find(self, data_type: str, symbol: str, handler: Handler) -> list[Subscription]:
+        """Return the subscriptions made with exactly these."""
+        return [
+            s
+            for s in self.subscriptions
+            if (s.data_type, s.symbol) == (data_type, symbol) and s.handler == handler
+        ]
 
     def wants(self, data_type: str) -> bool:
         """Say whether anybody listens to `data_type`."""
@@ -321,6 +328,10 @@ class Router:
             log.error(
                 "handler %s: %r (failure %d)", subscription.name, error, subscription.failures
             )
+        self.tell(error)
+
+    def tell(self, error: BaseException) -> None:
+        """Hand an error to the error handlers; one that fails itself is logged."""
         for handler in self._error_handlers:
             try:
                 handler(error)

@@ -79,7 +79,9 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             ConfigError: With the path of the field.
         """
         if self.metadata not in {"auto", "builtin"}:
-            raise ConfigError(f'must be "auto" or "builtin", not {self.metadata!r}', field="metadata")
+            raise ConfigError(
+                f'must be "auto" or "builtin", not {self.metadata!r}', field="metadata"
+            )
         if self.backfill not in {"late", "hold", "off"}:
             msg = f'must be "late", "hold" or "off", not {self.backfill!r}'
             raise ConfigError(msg, field="backfill")

@@ -1,0 +1,289 @@
+"""One venue's client: subscriptions, callbacks, streams, books and statistics, for any venue by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from crossfeed.books.book import OrderBook
+from crossfeed.errors import ConfigError, UnknownSymbolError
+from crossfeed.integrity.gaps import GapLedger
+from crossfeed.model.instrument import Instrument
+from crossfeed.model.ports import Clock, RandomSource
+from crossfeed.runtime.clock import SystemClock, SystemRandom
+from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
+from crossfeed.runtime.queues import OverflowPolicy
+from crossfeed.runtime.session import Request, Session
+from crossfeed.runtime.settings import FeedSettings
+from crossfeed.venues.registry import find_venue
+
+__all__ = ["VenueClient"]
+
+QUEUE_CAPACITY = 10_000
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+ALL = "*"
+
+
+class VenueClient:
+    """Everything from one venue.
+
+    ```python
+    async with VenueClient("kraken", symbols=["BTC/USD"], kinds=["trade"]) as client:
+        async for trade in client.stream("trade"):
+            ...
+    ```
+
+    Created by the user; `connect()` (or `async with`) opens it, `close()` ends it and everything it
+    started; it may be connected again. All calls belong to one event loop.
+
+    Args:
+        venue: Name of the venue ("binance", "coinbase", "coinbase_advanced", "kraken").
+        symbols: The venue's own symbols or unified ones ("BTC/USD").
+        kinds: "trade", "agg_trade", "ticker", "mini_ticker", "kline_1m", "depth", "book",
+            "book_ticker", "heartbeat", "status", "full".
+        settings: Connection, trust and delivery settings.
+        clock: Source of time; default: the system's.
+        random: Source of jitter; default: the system's.
+
+    Raises:
+        ConfigError: Unknown venue, symbol that is none, or a kind the venue does not have.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        *,
+        symbols: Sequence[str] = (),
+        kinds: Sequence[str] = (),
+        settings: FeedSettings | None = None,
+        clock: Clock | None = None,
+        random: RandomSource | None = None,
+    ) -> None:
+        """Check the configuration; nothing is connected yet."""
+        if isinstance(symbols, str) or isinstance(kinds, str):
+            raise ConfigError("give a list of texts, not one text", field="symbols/kinds")
+        self.venue = find_venue(venue)
+        self.settings = settings or FeedSettings()
+        self.router = Router(failures_max=self.settings.handler_failures_max)
+        self.gaps = GapLedger()
+        self._session = Session(
+            self.venue,
+            self.settings,
+            router=self.router,
+            ledger=self.gaps,
+            clock=clock or SystemClock(),
+            random=random or SystemRandom(),
+        )
+        self._wanted: dict[Request, None] = dict.fromkeys(self._requests(symbols, kinds))
+        self._closed: asyncio.Event | None = None
+        self._is_connected = False
+
+    def __repr__(self) -> str:
+        """Return a status line."""
+        stats = self.get_stats()
+        return (
+            f"<{type(self).__name__} {self.venue.name} {stats['state']} "
+            f"{stats['message_count']} messages {len(self._wanted)} subscriptions>"
+        )
+
+    # ── life ────────────────────────────────────────────────────────────────
+
+    async def connect(self) -> None:
+        """Connect and subscribe; return when the venue acknowledged. Data flows in the background.
+
+        Raises:
+            UnknownSymbolError: A symbol the venue does not list; nothing was opened.
+            SubscriptionRejectedError: The venue refused all subscriptions, or one with `strict`.
+            TransportError: No connection within `connect_deadline_s`. After any error the client is
+                closed and may be connected again.
+        """
+        if self._is_connected:
+            return
+        self._closed = asyncio.Event()
+        self.router.start()
+        try:
+            await self._session.open(list(self._wanted))
+        except BaseException:
+            await self.close()
+            raise
+        self._is_connected = True
+
+    async def learn_instruments(self) -> None:
+        """Learn what the venue lists, ahead of `connect`; the built-in table stands in for a silence."""
+        await self._session.learn_instruments()
+
+    def instrument(self, name: str) -> Instrument:
+        """Return the instrument of a venue symbol or a unified one.
+
+        Raises:
+            UnknownSymbolError: The venue lists no such thing.
+        """
+        return self._session.instrument(name)
+
+    async def close(self) -> None:
+        """End all connections and background work, within 5 s. Closing twice is harmless."""
+        self._is_connected = False
+        await self._session.close()
+        await self.router.close()
+        if self._closed is not None:
+            self._closed.set()
+
+    async def run(self) -> None:
+        """Connect if need be, and wait until the client is closed or this call is cancelled."""
+        await self.connect()
+        closed = self._closed
+        try:
+            if closed is not None:
+                await closed.wait()
+        finally:
+            await self.close()
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    # ── subscriptions ───────────────────────────────────────────────────────
+
+    def _requests(self, symbols: Iterable[str], kinds: Iterable[str]) -> list[Request]:
+        """Pair symbols with kinds; kinds of the whole venue stand alone. Checks both."""
+        listed = list(symbols)
+        made: list[Request] = []
+        for kind in kinds:
+            if self._session.is_venue_wide(kind):
+                made.append(Request(kind, ""))
+                continue
+            made += [Request(kind, symbol) for symbol in listed]
+        for request in made:
+            self._session.check(request)
+        return made
+
+    async def subscribe(self, symbols: Sequence[str], kinds: Sequence[str]) -> None:
+        """Add streams; return when the venue acknowledged. Before `connect` they are only noted.
+
+        Raises:
+            UnknownSymbolError: The venue lists no such symbol; nothing was subscribed.
+            SubscriptionRejectedError: The venue refused all of them.
+        """
+        new = [request for request in self._requests(symbols, kinds) if request not in self._wanted]
+        if self._is_connected and new:
+            await self._session.add(new)
+        self._wanted |= dict.fromkeys(new)
+
+    async def unsubscribe(self, symbols: Sequence[str], kinds: Sequence[str]) -> None:
+        """Remove streams; return when the venue acknowledged. What is not subscribed is ignored."""
+        old = [request for request in self._requests(symbols, kinds) if request in self._wanted]
+        for request in old:
+            del self._wanted[request]
+        if self._is_connected and old:
+            await self._session.remove(old)
+
+    # ── callbacks and streams ───────────────────────────────────────────────
+
+    def on(self, data_type: str, handler: Handler, symbol: str = ALL) -> Handler:
+        """Call `handler` with each event of `data_type` ("trade", "gap", "feed_status", "*").
+
+        Sync handlers run inline in the feed, async ones from a bounded queue. Returns the handler, so
+        that it can stand as a decorator.
+        """
+        self.add_handler(data_type, handler, symbol)
+        return handler
+
+    def add_handler(
+        self,
+        data_type: str,
+        handler: Callable[..., Any],
+        symbol: str = ALL,
+        *,
+        mode: DeliveryMode | None = None,
+        capacity: int = QUEUE_CAPACITY,
+        policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
+    ) -> Subscription:
+        """Subscribe `handler` with a mode of delivery; the returned subscription can be closed."""
+        subscription = self.router.subscribe(
+            data_type, symbol, handler, mode=mode, capacity=capacity, policy=policy
+        )
+        self._session.listeners_changed()
+        return subscription
+
+    def on_error(self, handler: Callable[[BaseException], Any]) -> Callable[[BaseException], Any]:
+        """Call `handler` with every error: lost connections, refused frames, failed handlers."""
+        self.router.on_error(handler)
+        return handler
+
+    def on_state_change(self, handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Call `handler(old, new)` when a connection changes its `ConnectionState`."""
+        self._session.state_handlers.append(handler)
+        return handler
+
+    def on_gap(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Call `handler` with each `Gap`: found, repaired or lost."""
+        self.on("gap", handler)
+        return handler
+
+    def on_feed_status(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Call `handler` with each `FeedStatus`: a stream's trust changed."""
+        self.on("feed_status", handler)
+        return handler
+
+    def stream(
+        self,
+        *data_types: str,
+        symbol: str = ALL,
+        capacity: int = QUEUE_CAPACITY,
+        policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
+    ) -> EventStream:
+        """Return `async for event in ...` over the events of `data_types` (none: all of them)."""
+        stream = self.router.stream(data_types, symbol, capacity=capacity, policy=policy)
+        self._session.listeners_changed()
+        return stream
+
+    # ── books ───────────────────────────────────────────────────────────────
+
+    def book(self, symbol: str) -> OrderBook:
+        """Return the maintained book of `symbol` (the venue's own or unified).
+
+        Raises:
+            UnknownSymbolError: No book is kept for it: subscribe kind "book".
+        """
+        book = self._session.book(symbol)
+        if book is None:
+            msg = f'{self.venue.name} keeps no book of {symbol!r}: subscribe kind "book" for it'
+            raise UnknownSymbolError(msg)
+        return book
+
+    async def books(self, symbol: str) -> Any:
+        """Yield the book of `symbol` after each change, conflated: always the newest state."""
+        async with self.stream(
+            "book", symbol=symbol, capacity=1, policy=OverflowPolicy.CONFLATE
+        ) as changes:
+            async for _ in changes:
+                yield self.book(symbol)
+
+    async def resync(self, symbol: str) -> None:
+        """Throw the book of `symbol` away and build it again.
+
+        Raises:
+            UnknownSymbolError: No book is kept for it.
+        """
+        self.book(symbol)
+        self._session.resync(symbol)
+
+    # ── statistics ──────────────────────────────────────────────────────────
+
+    def get_stats(self) -> dict[str, Any]:
+        """Return the counters of the client: state (the worst of its connections), messages, errors,
+        reconnects, uptime, refused subscriptions, gaps, and each connection's own.
+        """
+        return self._session.stats()

@@ -1,0 +1,210 @@
+"""One connection of a session: its codec, its core, its subscriptions and their acknowledgements."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from crossfeed.errors import (
+    AuthRejectedError,
+    DeadlineError,
+    SubscriptionRejectedError,
+    VenueError,
+)
+from crossfeed.model.commands import Acknowledged, Refused, Want
+from crossfeed.runtime.pipeline import PureCore
+from crossfeed.transport.manager import WebSocketManager
+from crossfeed.transport.state import ConnectionState
+
+if TYPE_CHECKING:
+    from crossfeed.runtime.session import Session
+
+__all__ = ["Connection", "WantState"]
+
+log = logging.getLogger("crossfeed.session")
+
+ACK_ATTEMPTS_MAX = 2
+
+
+class WantState(StrEnum):
+    """Where one subscription stands on its connection."""
+
+    NOTED = "noted"
+    ASKED = "asked"
+    ACKNOWLEDGED = "acknowledged"
+    REFUSED = "refused"
+    LEAVING = "leaving"
+
+
+class Connection:
+    """Carries a part of a session's subscriptions. Made and closed by the session.
+
+    Attributes:
+        name: Unique within the client ("binance-1").
+        manager: The WebSocket connection.
+        core: Codec, integrity and books for its frames.
+        wants: Its subscriptions and where they stand.
+        refused: Refused subscriptions with the venue's reason.
+    """
+
+    def __init__(
+        self, session: Session, name: str, manager: WebSocketManager, core: PureCore
+    ) -> None:
+        """Take its parts; nothing is connected yet."""
+        self.name = name
+        self.manager = manager
+        self.core = core
+        self.wants: dict[Want, WantState] = {}
+        self.refused: dict[Want, Refused] = {}
+        self._session = session
+        self._settled = asyncio.Event()
+        self._has_opened = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the connection is up and subscribed."""
+        return self.manager.state is ConnectionState.CONNECTED
+
+    # ── opening ─────────────────────────────────────────────────────────────
+
+    async def on_open(self) -> None:
+        """Subscribe everything again on a fresh connection; return when the venue answered.
+
+        Raises:
+            SubscriptionRejectedError: All subscriptions were refused on the very first opening.
+            TransportError: The connection ended, or nothing at all was acknowledged in time.
+        """
+        self.core.on_open()
+        wants = [want for want in self.wants if want not in self.refused]
+        for want in wants:
+            self._session.streams.opened(want)
+        await self._ask(wants)
+        if wants and all(want in self.refused for want in wants) and not self._has_opened:
+            raise self.rejection(wants)
+        self._has_opened = True
+
+    def rejection(self, wants: Sequence[Want]) -> VenueError:
+        """Make the error that names the refused ones among `wants`."""
+        named = [want for want in wants if want in self.refused]
+        symbols = {(w.symbol or w.channel): self.refused[w].reason for w in named}
+        venue = self._session.venue.name
+        if named and all(self.refused[want].is_auth for want in named):
+            reasons = "; ".join(sorted(set(symbols.values())))
+            return AuthRejectedError(
+                venue, reasons, hint="give an API key, or leave the channel out"
+            )
+        return SubscriptionRejectedError(venue, symbols, hint="check the symbols and channels")
+
+    async def add(self, wants: Sequence[Want]) -> None:
+        """Add subscriptions; return when the venue answered. On a broken line they wait for the next."""
+        for want in wants:
+            self.wants.setdefault(want, WantState.NOTED)
+            self.refused.pop(want, None)
+        if self.is_live:
+            await self._ask(wants)
+
+    async def remove(self, wants: Sequence[Want]) -> None:
+        """Remove subscriptions; return when the venue answered."""
+        present = [want for want in wants if want in self.wants]
+        if self.is_live and present:
+            for want in present:
+                self.wants[want] = WantState.LEAVING
+            frames = self.core.codec.unsubscribe(present, self._session.clock.now_ns())
+            await self._send_and_wait(frames, present, WantState.LEAVING)
+        for want in present:
+            self.wants.pop(want, None)
+            self.refused.pop(want, None)
+
+    async def resubscribe(self, wants: Sequence[Want]) -> None:
+        """Unsubscribe and subscribe again, for new snapshots. The wants stay ours throughout."""
+        if not self.is_live:
+            return
+        codec = self.core.codec
+        for frame in codec.unsubscribe(wants, self._session.clock.now_ns()):
+            await self.manager.send_text(frame)
+        await self._ask(wants)
+
+    async def _ask(self, wants: Sequence[Want]) -> None:
+        """Subscribe `wants`; ask once more for those that got no answer, then name them."""
+        pending = [want for want in wants if want not in self.refused]
+        for attempt in range(ACK_ATTEMPTS_MAX):
+            if not pending:
+                return
+            for want in pending:
+                self.wants[want] = WantState.ASKED
+            frames = self.core.codec.subscribe(pending, self._session.clock.now_ns())
+            await self._send_and_wait(frames, pending, WantState.ASKED)
+            pending = [want for want in pending if self.wants.get(want) is WantState.ASKED]
+            if pending and attempt + 1 < ACK_ATTEMPTS_MAX:
+                log.warning(
+                    "%s: no acknowledgement for %s, asking again", self.name, _names(pending)
+                )
+        if pending and len(pending) == len(wants):
+            limit_s = self._session.venue.profile.limits.ack_deadline_s
+            msg = f"no acknowledgement for {_names(pending)}"
+            raise DeadlineError(msg, limit_s=limit_s * ACK_ATTEMPTS_MAX, where=self.name)
+        for want in pending:
+            self.on_refused(Refused((want,), "no acknowledgement in time"))
+
+    async def _send_and_wait(
+        self, frames: Sequence[bytes], wants: Sequence[Want], while_state: WantState
+    ) -> None:
+        for frame in frames:
+            await self.manager.send_text(frame)
+        deadline_s = self._session.venue.profile.limits.ack_deadline_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                while any(self.wants.get(want) is while_state for want in wants):
+                    self._settled.clear()
+                    await self._settled.wait()
+        except TimeoutError:
+            return
+
+    # ── what the venue says ─────────────────────────────────────────────────
+
+    def on_frame(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
+        """Take one frame: the synchronous way of every message."""
+        out = self.core.feed(frame, ts_recv_ns, ts_mono_ns)
+        publish = self._session.router.publish
+        for event in out.events:
+            publish(event)
+        if out.commands:
+            self._session.execute(self, out.commands)
+
+    def on_acknowledged(self, said: Acknowledged) -> None:
+        """Note what the venue confirmed."""
+        for want in said.wants:
+            state = self.wants.get(want)
+            if state is None:
+                continue
+            if said.is_removal and state is WantState.LEAVING:
+                del self.wants[want]
+            elif not said.is_removal and state in {WantState.ASKED, WantState.NOTED}:
+                self.wants[want] = WantState.ACKNOWLEDGED
+        self._settled.set()
+
+    def on_refused(self, said: Refused) -> None:
+        """Note what the venue refused."""
+        for want in said.wants:
+            if want in self.wants:
+                self.wants[want] = WantState.REFUSED
+                self.refused[want] = said
+        self._session.on_refused(self, said)
+        self._settled.set()
+
+    def on_lost(self) -> None:
+        """Forget what the broken connection had acknowledged, and wake whoever waits for an answer."""
+        for want, state in list(self.wants.items()):
+            if state is WantState.LEAVING:
+                del self.wants[want]
+            elif state is not WantState.REFUSED:
+                self.wants[want] = WantState.NOTED
+        self._settled.set()
+
+
+def _names(wants: Sequence[Want]) -> str:
+    shown = ", ".join(f"{want.channel}:{want.symbol}" for want in wants[:5])
+    return shown + (f" and {len(wants) - 5} more" if len(wants) > 5 else "")  # noqa: PLR2004

@@ -1,0 +1,96 @@
+"""Small gates that put others together: several intervals, several judges, heartbeats, status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from crossfeed.integrity.continuity import IdGate
+from crossfeed.model.events import Candle, Heartbeat, MarketData, Trade, VenueStatus
+from crossfeed.model.output import Gate, Output
+from crossfeed.model.trust import Trust
+
+if TYPE_CHECKING:
+    from crossfeed.runtime.streams import StreamSet
+
+__all__ = ["HeartbeatGate", "IntervalSorter", "StatusGate", "Tee"]
+
+CLOSED_WORDS: Final = frozenset({"delisted", "halt", "halted", "break", "end_of_day", "offline"})
+OPEN_WORDS: Final = frozenset({"online", "trading", "open"})
+
+
+class IntervalSorter:
+    """Leads the candles of one symbol to the gates of their intervals."""
+
+    def __init__(self) -> None:
+        """Start without intervals."""
+        self.gates: dict[str, Gate] = {}
+
+    def admit(self, event: MarketData, out: Output) -> None:
+        """Hand a candle to the gate of its interval; one that nobody asked for is dropped."""
+        assert isinstance(event, Candle)
+        gate = self.gates.get(event.interval)
+        if gate is not None:
+            gate.admit(event, out)
+
+
+class Tee:
+    """Hands each event to several gates in turn (raw changes for subscribers, and the book)."""
+
+    def __init__(self, gates: tuple[Gate, ...]) -> None:
+        """Take the gates."""
+        self.gates = gates
+
+    def admit(self, event: MarketData, out: Output) -> None:
+        """Hand the event to all."""
+        for gate in self.gates:
+            gate.admit(event, out)
+
+
+class HeartbeatGate:
+    """Passes heartbeats on and lets their last trade id bear witness for the trades of the symbol."""
+
+    def __init__(self, inner: Gate, gates: dict[tuple[type[MarketData], str], Gate]) -> None:
+        """Watch over the trades in `gates`."""
+        self.inner = inner
+        self._gates = gates
+
+    def admit(self, event: MarketData, out: Output) -> None:
+        """Pass it on; note what it says of the newest trade."""
+        assert isinstance(event, Heartbeat)
+        self.inner.admit(event, out)
+        if event.last_trade_id:
+            trades = self._gates.get((Trade, event.symbol))
+            if isinstance(trades, IdGate):
+                trades.witness(event.last_trade_id, event.ts_mono_ns)
+
+
+class StatusGate:
+    """Passes status messages on and closes or opens the markets they speak of."""
+
+    def __init__(self, inner: Gate, streams: StreamSet) -> None:
+        """Report to `streams`."""
+        self.inner = inner
+        self._streams = streams
+        self._closed: set[str] = set()
+
+    def admit(self, event: MarketData, out: Output) -> None:
+        """Pass it on; follow the venue's and the products' states."""
+        assert isinstance(event, VenueStatus)
+        self.inner.admit(event, out)
+        now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
+        streams = self._streams
+        if event.system:
+            is_closed = event.system in streams.venue.profile.closed_states
+            trust = Trust.UNAVAILABLE if is_closed else Trust.SOUND
+            streams.market_state("", trust, event.system, now_ns, mono_ns, out)
+        for product in event.products:
+            symbol = str(product.get("id") or product.get("symbol") or "")
+            word = str(product.get("status", "")).lower()
+            if not symbol or not word:
+                continue
+            if word in CLOSED_WORDS and symbol not in self._closed:
+                self._closed.add(symbol)
+                streams.market_state(symbol, Trust.CLOSED, word, now_ns, mono_ns, out)
+            elif word in OPEN_WORDS and symbol in self._closed:
+                self._closed.discard(symbol)
+                streams.market_state(symbol, Trust.SOUND, word, now_ns, mono_ns, out)

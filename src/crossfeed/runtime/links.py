@@ -1,0 +1,184 @@
+"""A session's lines to the venue: addresses, budgets, managers, and their replacement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from crossfeed.errors import ConfigError, CrossfeedError, DeadlineError
+from crossfeed.model.commands import Want
+from crossfeed.model.ports import Clock, RandomSource
+from crossfeed.runtime.connection import Connection, WantState
+from crossfeed.runtime.settings import FeedSettings
+from crossfeed.transport.canary import AdmissionLimits
+from crossfeed.transport.config import WebSocketConfig
+from crossfeed.transport.gate import VenueGate
+from crossfeed.transport.http import HttpClient
+from crossfeed.transport.manager import WebSocketManager
+from crossfeed.transport.rest_budget import RestBudget
+from crossfeed.venues.base import Codec, Endpoint, Venue
+
+if TYPE_CHECKING:
+    from crossfeed.runtime.pipeline import PureCore
+    from crossfeed.runtime.session import Session
+
+__all__ = ["Links"]
+
+log = logging.getLogger("crossfeed.session")
+
+
+class Links:
+    """Makes connections and HTTP clients for one session, all under the venue's shared budgets.
+
+    Args:
+        venue: The venue.
+        settings: Where and how to connect.
+        clock: Source of time.
+        random: Source of jitter.
+
+    Raises:
+        ConfigError: The venue has no endpoint of the configured name.
+    """
+
+    def __init__(
+        self, venue: Venue, settings: FeedSettings, clock: Clock, random: RandomSource
+    ) -> None:
+        """Choose the endpoint; nothing is opened."""
+        self.venue = venue
+        self.settings = settings
+        self.clock = clock
+        self.random = random
+        self.endpoint = _endpoint(venue, settings)
+        limits = venue.profile.limits
+        windows = ((limits.connects_max, limits.connect_window_s),)
+        self.rest_budget = RestBudget(limits.rest_weight_max, limits.rest_window_s)
+        self._rotating: list[Connection] = []
+        self.gate = VenueGate(AdmissionLimits(windows=windows), clock=clock, random=random)
+
+    def ws_url(self, codec: Codec, wants: Sequence[Want]) -> str:
+        """Return the address of a connection that is to carry `wants`."""
+        base = (self.settings.ws_url or self.endpoint.ws_url).rstrip("/")
+        path, question, query = codec.url_path(wants).partition("?")
+        # An address that a user copied whole has the venue's path already.
+        return base + ("" if base.endswith(path) else path) + question + query
+
+    def rest_urls(self) -> dict[str, str]:
+        """Return the REST base URLs by `RestRequest.base` (empty: the main one)."""
+        own = self.settings.rest_url
+        if own:
+            return {"": own, **dict.fromkeys(self.endpoint.rest_bases, own)}
+        if self.settings.ws_url:
+            # An address of one's own without its REST side: asking the real venue would mix two worlds.
+            return {}
+        return {"": self.endpoint.rest_url, **self.endpoint.rest_bases}
+
+    def make_http(self, base_url: str) -> HttpClient:
+        """Make the REST client of one base URL, within the venue's weight budget."""
+        return HttpClient(
+            base_url,
+            budget=self.rest_budget,
+            name=self.venue.name,
+            proxy=self.settings.proxy,
+            tls_ca_file=self.settings.ca_file,
+            clock=self.clock,
+        )
+
+    def make_connection(
+        self, session: Session, name: str, core: PureCore, wants: Sequence[Want]
+    ) -> Connection:
+        """Make a connection that is to carry `wants`; it is not opened yet."""
+        limits = self.venue.profile.limits
+        settings = self.settings
+        keepalive = core.codec.keepalive()
+        config = WebSocketConfig(
+            url=self.ws_url(core.codec, wants),
+            name=name,
+            heartbeat_interval=limits.silence_max_s,
+            ping_interval_s=limits.ping_interval_s,
+            ping_timeout_s=min(10.0, max(limits.ping_interval_s, 5.0)),
+            app_ping=keepalive.decode() if keepalive else "",
+            app_ping_interval_s=20.0 if keepalive else 0.0,
+            max_reconnect_attempts=settings.reconnect_attempts_max,
+            on_exhausted="open",
+            backoff_base_s=settings.reconnect_base_s,
+            backoff_cap_s=settings.reconnect_cap_s,
+            breaker_cooldown_s=settings.breaker_cooldown_s,
+            breaker_cooldown_max_s=max(settings.breaker_cooldown_s, 60.0),
+            open_timeout_s=settings.connect_deadline_s,
+            frame_bytes_max=limits.frame_bytes_max,
+            send_limit=limits.sends_max,
+            send_window_s=limits.send_window_s,
+            proxy=settings.proxy,
+            tls_ca_file=settings.ca_file,
+        )
+        manager = WebSocketManager(config, clock=self.clock, random=self.random, gate=self.gate)
+        connection = Connection(session, name, manager, core)
+        connection.wants = dict.fromkeys(wants, WantState.NOTED)
+        manager.on_frame(connection.on_frame)
+        manager.on_open(connection.on_open)
+        manager.set_url_provider(lambda _: self.ws_url(core.codec, list(connection.wants)))
+        manager.on_error(session.report)
+        manager.on_state_change(lambda old, new: session.on_connection_state(connection, old, new))
+        return connection
+
+    async def rotate(self, session: Session, connection: Connection, cause: str) -> None:
+        """Replace a connection: open the new one, then close the old one (make before break).
+
+        Both carry the streams for a moment: what comes twice is dropped by its number.
+        """
+        if connection not in session.connections or connection in self._rotating:
+            return
+        self._rotating.append(connection)
+        try:
+            fresh = session.twin(connection)
+            await self.connect([fresh], self.settings.connect_deadline_s)
+            session.replace(connection, fresh)
+            await connection.manager.close()
+            log.info("%s replaced by %s: %s", connection.name, fresh.name, cause)
+        finally:
+            self._rotating.remove(connection)
+
+    async def connect(self, connections: Sequence[Connection], deadline_s: float) -> None:
+        """Open connections in parallel; return when all are up and subscribed.
+
+        Raises:
+            CrossfeedError: The first failure, the others noted on it; a connection that failed is closed.
+        """
+        results = await asyncio.gather(
+            *(self._open(connection, deadline_s) for connection in connections),
+            return_exceptions=True,
+        )
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if not failures:
+            return
+        first = next((f for f in failures if not isinstance(f, CrossfeedError)), failures[0])
+        for other in failures:
+            if other is not first:
+                first.add_note(f"also: {other}")
+        raise first
+
+    async def _open(self, connection: Connection, deadline_s: float) -> None:
+        try:
+            async with asyncio.timeout(deadline_s):
+                await connection.manager.connect()
+        except TimeoutError as error:
+            if isinstance(error, CrossfeedError):
+                raise
+            cause = connection.manager.get_stats().get("last_error") or "no answer"
+            await connection.manager.close()
+            msg = f"not connected and subscribed: {cause}"
+            raise DeadlineError(msg, limit_s=deadline_s, where=connection.name) from error
+
+
+def _endpoint(venue: Venue, settings: FeedSettings) -> Endpoint:
+    endpoints = venue.profile.endpoints
+    if not settings.endpoint:
+        return endpoints[0]
+    for endpoint in endpoints:
+        if endpoint.name == settings.endpoint:
+            return endpoint
+    known = ", ".join(endpoint.name for endpoint in endpoints)
+    msg = f"{venue.name} has no endpoint {settings.endpoint!r} (there are: {known})"
+    raise ConfigError(msg, field="endpoint")

@@ -1,0 +1,33 @@
+"""Running a coroutine on the best event loop there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["event_loop_name", "run"]
+
+Result = TypeVar("Result")
+
+
+def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - optional, and slow to import
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def event_loop_name() -> str:
+    """Return what `run` would use: "uvloop" or "asyncio"."""
+    return "asyncio" if _factory() is None else "uvloop"
+
+
+def run(work: Coroutine[Any, Any, Result], *, debug: bool | None = None) -> Result:
+    """Run `work` to its end, on uvloop where it is installed; like `asyncio.run` otherwise.
+
+    The event loop policy is left alone. Inside a running loop (a notebook) simply `await` instead.
+    """
+    with asyncio.Runner(debug=debug, loop_factory=_factory()) as runner:
+        return runner.run(work)

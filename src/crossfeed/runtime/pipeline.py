@@ -1,0 +1,152 @@
+"""The way of one message, from the socket to the subscribers. Read it here, from top to bottom.
+
+```
+ socket ─► WebSocketManager ─► Connection.on_frame
+                                   │ frame, wall and monotonic receive time
+                                   ▼
+                 PureCore.feed ─► codec.receive      frame → events              (stage 2)
+                                   │
+                                   ├─► gate.admit    in order? known? sound?     (stage 3)
+                                   │     └─► BookSync   deltas → book → quotes    (stage 3b)
+                                   ▼
+                 Output.events ─► Router.publish ─► inline handlers, queues, threads, aggregator (stage 4)
+                 Output.commands ─► Session.execute  (snapshots, repairs, resubscriptions; never on this way)
+```
+
+`Core.feed` is the seam: everything above it belongs to one connection, everything below it to subscribers.
+A compiled core replaces `PureCore` as a whole.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from crossfeed.errors import DecodeError
+from crossfeed.integrity.continuity import ConnectionCounter
+from crossfeed.model.commands import RestRequest
+from crossfeed.model.output import Output
+from crossfeed.runtime.counters import Counters
+from crossfeed.runtime.streams import StreamSet
+from crossfeed.venues.base import Codec
+
+__all__ = ["Core", "PureCore"]
+
+
+class Core(Protocol):
+    """What a connection needs of its core. Synchronous, no I/O; time is an argument."""
+
+    codec: Codec
+
+    def feed(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> Output:
+        """Turn one frame into events for subscribers and commands for the session. Never raises."""
+        ...
+
+    def feed_rest(
+        self,
+        request: RestRequest,
+        status: int,
+        body: bytes,
+        ts_recv_ns: int,
+        ts_mono_ns: int,
+        out: Output,
+        *,
+        gap_id: int = 0,
+    ) -> RestRequest | None:
+        """Turn one REST answer into events and commands; return the next page's request, or None.
+
+        Raises:
+            VenueError: The venue refused.
+            DecodeError: The body is not what the venue documents.
+        """
+        ...
+
+    def on_open(self) -> None:
+        """Forget what belonged to the last connection."""
+        ...
+
+
+class PureCore:
+    """The reference core: codec, gates and books composed, in Python.
+
+    Made by the session, one per connection; the streams are shared by all connections of the session.
+
+    Args:
+        codec: Speaks the venue's protocol on this connection.
+        streams: The session's streams.
+        name: Name of the connection, for the observers of its frame numbers.
+    """
+
+    def __init__(self, codec: Codec, streams: StreamSet) -> None:
+        """Compose the stages."""
+        self.codec = codec
+        self.counters: Counters = streams.counters
+        self._streams = streams
+        self._receive = codec.receive
+        self._gates = streams.gates
+        self._staged = Output()
+        self.counter = ConnectionCounter((streams,))
+
+    def feed(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> Output:
+        """See `Core.feed`."""
+        out = Output()
+        counters = self.counters
+        counters.frames += 1
+        staged = self._staged
+        try:
+            self._receive(frame, ts_recv_ns, ts_mono_ns, staged)
+        except DecodeError as error:
+            self._refuse(error, ts_recv_ns, ts_mono_ns, out)
+            return out
+        sequence = self.codec.connection_sequence
+        events = staged.events
+        if sequence is not None and not self.counter.observe(sequence, ts_recv_ns, ts_mono_ns, out):
+            counters.duplicates += len(events)
+            events.clear()
+        if events:
+            counters.events += len(events)
+            gates = self._gates
+            for event in events:
+                gate = gates.get((event.__class__, event.symbol))
+                if gate is None:
+                    counters.unasked += 1
+                else:
+                    gate.admit(event, out)
+            events.clear()
+        if staged.commands:
+            out.commands += staged.commands
+            staged.commands.clear()
+        return out
+
+    def _refuse(self, error: DecodeError, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
+        """Count a frame that was not understood; it may have held the number that is missing next."""
+        self._staged.events.clear()
+        self._staged.commands.clear()
+        self.counters.refuse(error)
+        sequence = self.codec.connection_sequence
+        if sequence is not None:
+            self.counter.observe(sequence, ts_recv_ns, ts_mono_ns, out)
+
+    def feed_rest(
+        self,
+        request: RestRequest,
+        status: int,
+        body: bytes,
+        ts_recv_ns: int,
+        ts_mono_ns: int,
+        out: Output,
+        *,
+        gap_id: int = 0,
+    ) -> RestRequest | None:
+        """See `Core.feed_rest`."""
+        staged = Output()
+        page = self.codec.receive_rest(request, status, body, ts_recv_ns, ts_mono_ns, staged)
+        self._streams.admit_rest(
+            request, staged.events, page is None, gap_id, ts_recv_ns, ts_mono_ns, out
+        )
+        out.commands += staged.commands
+        return page
+
+    def on_open(self) -> None:
+        """See `Core.on_open`."""
+        self.codec.on_open()
+        self.counter.on_open()

@@ -1,0 +1,446 @@
+"""One venue's session: spreads subscriptions over connections and carries out the commands of the pipeline.
+
+Nothing here is on the way of a message; that is `pipeline.py`. This is the control path: connecting,
+subscribing, REST requests, timers, fall-back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from crossfeed.books.book import OrderBook
+from crossfeed.errors import ConfigError, VenueError
+from crossfeed.integrity.gaps import GapLedger
+from crossfeed.model.commands import (
+    Acknowledged,
+    Backfill,
+    Command,
+    FetchSnapshot,
+    Reconnect,
+    Refused,
+    Resubscribe,
+    Rotate,
+    Send,
+    VenueNotice,
+    Want,
+)
+from crossfeed.model.instrument import Instrument
+from crossfeed.model.output import Output
+from crossfeed.model.ports import Clock, RandomSource
+from crossfeed.runtime.connection import Connection
+from crossfeed.runtime.delivery import Router
+from crossfeed.runtime.links import Links
+from crossfeed.runtime.pipeline import PureCore
+from crossfeed.runtime.rest import RestDesk
+from crossfeed.runtime.settings import FeedSettings
+from crossfeed.runtime.streams import StreamSet
+from crossfeed.runtime.tasks import TaskOwner
+from crossfeed.transport.state import ConnectionState
+from crossfeed.venues.base import CodecOptions, Venue
+from crossfeed.venues.symbols import SymbolTable
+
+__all__ = ["Request", "Session"]
+
+log = logging.getLogger("crossfeed.session")
+
+TICK_S = 0.1
+WORST_FIRST = (
+    ConnectionState.FAILED,
+    ConnectionState.OPEN,
+    ConnectionState.RECONNECTING,
+    ConnectionState.CONNECTING,
+    ConnectionState.DISCONNECTED,
+    ConnectionState.CONNECTED,
+)
+
+
+class Request(NamedTuple):
+    """What a user asked for: one kind of data of one symbol (as the user wrote it; empty: the venue)."""
+
+    kind: str
+    symbol: str
+
+
+class Session:
+    """All connections to one venue, their shared streams, budgets and background work.
+
+    Made by a `VenueClient`; `open` and `close` may alternate.
+
+    Args:
+        venue: The venue.
+        settings: How to run.
+        router: Where events go.
+        ledger: Where gaps are kept.
+        clock: Source of time.
+        random: Source of jitter.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        settings: FeedSettings,
+        *,
+        router: Router,
+        ledger: GapLedger,
+        clock: Clock,
+        random: RandomSource,
+    ) -> None:
+        """Prepare; nothing is opened yet."""
+        self.venue = venue
+        self.settings = settings
+        self.router = router
+        self.clock = clock
+        self.table = SymbolTable(venue.name, venue.builtin())
+        self.options = CodecOptions(
+            keep_raw=settings.keep_raw,
+            api_key=settings.api_key,
+            api_secret=settings.api_secret,
+            api_passphrase=settings.api_passphrase,
+            parameters=settings.parameters,
+        )
+        self.streams = StreamSet(venue, ledger, settings)
+        self.tasks = TaskOwner(f"crossfeed:{venue.name}", self.report)
+        self.links = Links(venue, settings, clock, random)
+        self.rest = RestDesk(self, self.links.rest_urls())
+        self.connections: list[Connection] = []
+        self.state_handlers: list[Callable[[Any, Any], Any]] = []
+        self.notices: list[VenueNotice] = []
+        self._requests: dict[Request, Want] = {}
+        self._number = 0
+        self._opened_mono_ns = 0
+        self._is_open = False
+
+    # ── what may be asked ───────────────────────────────────────────────────
+
+    def is_venue_wide(self, kind: str) -> bool:
+        """Say whether `kind` has no symbol (status)."""
+        channel = self.venue.profile.channel(kind.partition("_")[0])
+        channel = self.venue.profile.channel(kind) or channel
+        return channel is not None and not channel.has_symbol
+
+    def check(self, request: Request) -> None:
+        """Check a request as far as possible without the network.
+
+        Raises:
+            ConfigError: A kind the venue has not, or a text that can be no symbol.
+        """
+        symbol = request.symbol
+        if symbol != symbol.strip() or (not symbol and not self.is_venue_wide(request.kind)):
+            raise ConfigError(f"not a symbol: {symbol!r}", field="symbols")
+        self.venue.want(request.kind, symbol, self.options)
+
+    def resolve(self, request: Request) -> tuple[Want, Instrument | None]:
+        """Turn a request into the venue's want.
+
+        Raises:
+            UnknownSymbolError: The venue lists no such symbol.
+        """
+        if not request.symbol:
+            return self.venue.want(request.kind, "", self.options), None
+        instrument = self.table.resolve(request.symbol, quotes=self.venue.profile.quote_order)
+        return self.venue.want(request.kind, instrument.symbol, self.options), instrument
+
+    def instrument(self, name: str) -> Instrument:
+        """Return the instrument of a venue symbol or a unified one.
+
+        Raises:
+            UnknownSymbolError: The venue lists no such thing.
+        """
+        return self.table.resolve(name, quotes=self.venue.profile.quote_order)
+
+    # ── life ────────────────────────────────────────────────────────────────
+
+    async def learn_instruments(self) -> None:
+        """Learn the venue's instruments ahead of `open`."""
+        self.rest.open()
+        await self.rest.learn_instruments(())
+
+    async def open(self, requests: Sequence[Request]) -> None:
+        """Learn the instruments, connect, subscribe; return when the venue acknowledged.
+
+        Raises:
+            UnknownSymbolError: A symbol the venue does not list.
+            SubscriptionRejectedError: Everything was refused, or something with `strict`.
+            TransportError: No connection in `connect_deadline_s`.
+        """
+        self.tasks.reopen()
+        self._is_open = True
+        self._opened_mono_ns = self.clock.monotonic_ns()
+        self.rest.open()
+        await self.rest.learn_instruments(request.symbol for request in requests)
+        wants = self._note(requests)
+        self.tasks.spawn(self._tick(), "timer")
+        new = self._place(wants)
+        await self.links.connect(new, self.settings.connect_deadline_s)
+        self._check_refusals(wants)
+
+    async def add(self, requests: Sequence[Request]) -> None:
+        """Add requests to the running session; return when the venue answered."""
+        await self.rest.learn_instruments(request.symbol for request in requests)
+        wants = self._note(requests)
+        fresh = [want for want in wants if self._carrier(want) is None]
+        room = [c for c in self.connections if len(c.wants) < self._capacity()]
+        if room and len(room[0].wants) + len(fresh) <= self._capacity():
+            await room[0].add(fresh)
+        elif fresh:
+            await self.links.connect(self._place(fresh), self.settings.connect_deadline_s)
+        self._check_refusals(wants)
+
+    async def remove(self, requests: Sequence[Request]) -> None:
+        """Remove requests; a want without any request left is unsubscribed."""
+        for request in requests:
+            want = self._requests.pop(request, None)
+            if want is None:
+                continue
+            self.streams.close(want, request.kind)
+            if want in self._requests.values():
+                continue
+            for connection in self._carriers(want):
+                await connection.remove([want])
+
+    async def close(self) -> None:
+        """End everything. Closing twice is harmless."""
+        self._is_open = False
+        await self.tasks.close()
+        for connection in self.connections:
+            await connection.manager.close()
+        await self.rest.close()
+        now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
+        out = Output()
+        for request, want in self._requests.items():
+            self.streams.lost(want, "closed", now_ns, mono_ns, out)
+            self.streams.close(want, request.kind)
+        self._deliver(out)
+        self.connections.clear()
+        self._requests.clear()
+
+    def _note(self, requests: Sequence[Request]) -> list[Want]:
+        """Resolve all requests (or none, if one is unknown) and open their streams."""
+        resolved = [(request, *self.resolve(request)) for request in requests]
+        for request, want, instrument in resolved:
+            self._requests[request] = want
+            self.streams.open(want, request.kind, instrument)
+        return list(dict.fromkeys(want for _, want, _ in resolved))
+
+    def _capacity(self) -> int:
+        own = self.settings.streams_per_connection
+        venue = self.venue.profile.limits.streams_per_connection
+        return min(own or venue or 1 << 30, venue or 1 << 30)
+
+    def _place(self, wants: Sequence[Want]) -> list[Connection]:
+        """Make the connections that `wants` need, each filled to the venue's limit."""
+        made: list[Connection] = []
+        size = self._capacity()
+        for start in range(0, len(wants), size):
+            made += self._make(wants[start : start + size])
+        self.connections += made
+        return made
+
+    def _make(self, wants: Sequence[Want]) -> list[Connection]:
+        """Make one connection for `wants` (with lines: one per line)."""
+        made: list[Connection] = []
+        for _ in range(self.settings.lines):
+            self._number += 1
+            codec = self.venue.make_codec(self.table, self.options)
+            core = PureCore(codec, self.streams)
+            name = f"{self.venue.name}-{self._number}"
+            connection = self.links.make_connection(self, name, core, wants)
+            made.append(connection)
+        return made
+
+    def twin(self, connection: Connection) -> Connection:
+        """Make a second connection for the same subscriptions; it takes part when it is connected."""
+        self._number += 1
+        codec = self.venue.make_codec(self.table, self.options)
+        name = f"{self.venue.name}-{self._number}"
+        wants = [want for want in connection.wants if want not in connection.refused]
+        return self.links.make_connection(self, name, PureCore(codec, self.streams), wants)
+
+    def replace(self, old: Connection, new: Connection) -> None:
+        """Put `new` into the place of `old`, which is about to be closed."""
+        self.connections = [new if c is old else c for c in self.connections]
+
+    def _carriers(self, want: Want) -> list[Connection]:
+        return [connection for connection in self.connections if want in connection.wants]
+
+    def _carrier(self, want: Want) -> Connection | None:
+        return next(iter(self._carriers(want)), None)
+
+    def _check_refusals(self, wants: Sequence[Want]) -> None:
+        refused = [w for w in wants if any(w in c.refused for c in self._carriers(w))]
+        if refused and (self.settings.strict or len(refused) == len(wants)):
+            carrier = self._carrier(refused[0])
+            assert carrier is not None
+            raise carrier.rejection(refused)
+
+    # ── commands ────────────────────────────────────────────────────────────
+
+    def execute(self, connection: Connection, commands: Iterable[Command]) -> None:
+        """Carry out what the pipeline asked for. Returns at once; slow things become tasks."""
+        for command in commands:
+            match command:
+                case Acknowledged():
+                    self._on_acknowledged(connection, command)
+                case Refused():
+                    connection.on_refused(command)
+                case Send():
+                    self.tasks.spawn(connection.manager.send_text(command.payload), "send")
+                case Resubscribe():
+                    self._resubscribe(connection, command)
+                case Reconnect():
+                    self.tasks.spawn(connection.manager.reconnect(command.cause), "reconnect")
+                case Rotate():
+                    self.tasks.spawn(self.links.rotate(self, connection, command.cause), "rotate")
+                case FetchSnapshot():
+                    self.rest.fetch_snapshot(connection.core, command)
+                case Backfill():
+                    self.rest.backfill(connection.core, command)
+                case VenueNotice():
+                    self._on_notice(command)
+
+    def _on_acknowledged(self, connection: Connection, said: Acknowledged) -> None:
+        connection.on_acknowledged(said)
+        if said.is_removal:
+            return
+        out = Output()
+        now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
+        for want in said.wants:
+            self.streams.subscribed(want, now_ns, mono_ns, out)
+        self.deliver(out, connection.core)
+
+    def _resubscribe(self, connection: Connection, command: Resubscribe) -> None:
+        want = self.streams.want_of(command.channel, command.symbol)
+        carriers = [connection, *(c for c in self.connections if c is not connection)]
+        carrier = next((c for c in carriers if want in c.wants), None)
+        if carrier is not None and want is not None:
+            self.tasks.spawn(carrier.resubscribe([want]), f"resubscribe:{command.symbol}")
+
+    def _on_notice(self, notice: VenueNotice) -> None:
+        self.notices = [*self.notices[-99:], notice]
+        log.log(
+            logging.WARNING if notice.is_error else logging.INFO,
+            "%s says: %s %s",
+            self.venue.name,
+            notice.code,
+            notice.text,
+        )
+        if notice.is_error:
+            self.report(VenueError(self.venue.name, notice.text, code=notice.code))
+
+    def on_refused(self, connection: Connection, said: Refused) -> None:
+        """Tell subscribers in the stream that these wants will bring nothing."""
+        out = Output()
+        now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
+        for want in said.wants:
+            self.streams.refused(want, said.reason, now_ns, mono_ns, out)
+        self._deliver(out)
+        self.report(connection.rejection(said.wants))
+
+    def on_connection_state(
+        self, connection: Connection, old: ConnectionState, new: ConnectionState
+    ) -> None:
+        """Follow a connection's state: trust of its streams, fall-back, handlers."""
+        out = Output()
+        now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
+        if old is ConnectionState.CONNECTED:
+            connection.on_lost()
+            others = [c for c in self.connections if c is not connection and c.is_live]
+            for want in connection.wants:
+                if not any(want in other.wants for other in others):
+                    self.streams.lost(want, "disconnected", now_ns, mono_ns, out)
+        if new is ConnectionState.OPEN and self.settings.rest_fallback and self._is_open:
+            self.rest.start_polling(connection)
+        self._deliver(out)
+        for handler in self.state_handlers:
+            self._guarded(handler, old, new)
+
+    def _guarded(self, handler: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            handler(*arguments)
+        except Exception as error:  # noqa: BLE001 - supervision point: user code
+            self.report(error)
+
+    def report(self, error: BaseException) -> None:
+        """Hand an error to the client's error handlers."""
+        self.router.tell(error)
+
+    # ── time ────────────────────────────────────────────────────────────────
+
+    async def _tick(self) -> None:
+        """Run the timers of the pipeline ten times a second."""
+        while True:
+            await self.clock.sleep(TICK_S)
+            out = Output()
+            self.streams.on_timer(self.clock.now_ns(), self.clock.monotonic_ns(), out)
+            self._deliver(out)
+
+    def _deliver(self, out: Output, core_owner: Connection | None = None) -> None:
+        for event in out.events:
+            self.router.publish(event)
+        if out.commands:
+            carrier = core_owner or next(iter(self.connections), None)
+            if carrier is not None:
+                self.execute(carrier, out.commands)
+
+    def deliver(self, out: Output, core: PureCore | None = None) -> None:
+        """Hand over what something outside the frame path produced (REST answers, timers)."""
+        owner = next((c for c in self.connections if c.core is core), None)
+        self._deliver(out, owner)
+
+    # ── books ───────────────────────────────────────────────────────────────
+
+    def listeners_changed(self) -> None:
+        """Tell the books whether anybody wants their changes as events."""
+        self.streams.set_wanted(
+            deltas=self.router.wants("orderbook_update") or self.router.wants("orderbook_snapshot"),
+            books=self.router.wants("book"),
+        )
+
+    def book(self, name: str) -> OrderBook | None:
+        """Return the maintained book of a symbol (the venue's or unified), None if there is none."""
+        try:
+            instrument = self.table.resolve(name, quotes=self.venue.profile.quote_order)
+        except ConfigError:
+            return None
+        return self.streams.book(instrument.symbol)
+
+    def resync(self, name: str) -> None:
+        """Rebuild the book of a symbol."""
+        instrument = self.table.resolve(name, quotes=self.venue.profile.quote_order)
+        out = Output()
+        self.streams.resync(instrument.symbol, self.clock.now_ns(), self.clock.monotonic_ns(), out)
+        self._deliver(out)
+
+    # ── statistics ──────────────────────────────────────────────────────────
+
+    def state(self) -> ConnectionState:
+        """Return the worst state of all connections."""
+        states = {connection.manager.state for connection in self.connections}
+        return next((s for s in WORST_FIRST if s in states), ConnectionState.DISCONNECTED)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the session's counters; see `VenueClient.get_stats`."""
+        each = {c.name: c.manager.get_stats() for c in self.connections}
+        refused = {
+            f"{want.channel}:{want.symbol}": said.reason
+            for connection in self.connections
+            for want, said in connection.refused.items()
+        }
+        mono_ns = self.clock.monotonic_ns()
+        uptime_s = (mono_ns - self._opened_mono_ns) / 1e9 if self._is_open else 0.0
+        last = [s["last_message_time"] for s in each.values() if s["last_message_time"] is not None]
+        return {
+            "state": self.state().value,
+            "message_count": sum(s["message_count"] for s in each.values()),
+            "error_count": sum(s["error_count"] for s in each.values())
+            + self.streams.counters.invalid,
+            "reconnect_attempts": sum(s["reconnect_attempts"] for s in each.values()),
+            "last_message_time": max(last) if last else None,
+            "uptime_seconds": uptime_s,
+            "refused": refused,
+            "connections": each,
+            "subscriptions": len(self._requests),
+            **self.streams.stats(),
+        }
