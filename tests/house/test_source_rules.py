@@ -21,7 +21,7 @@ NOW_METHODS = frozenset({"now", "utcnow", "today"})
 DATE_TYPES = frozenset({"datetime", "date", "datetime.datetime", "datetime.date"})
 QUEUES = frozenset({"asyncio.Queue", "asyncio.LifoQueue", "asyncio.PriorityQueue", "queue.Queue"})
 BROAD = frozenset({"Exception", "BaseException"})
-UNFINISHED = re.compile(r"\b(TODO|FIXME|NotImplementedError)\b")
+UNFINISHED = re.compile(r"\b(TODO|FIXME|raise NotImplementedError)\b")
 
 Rule = Callable[[str, str], Iterator[str]]
 
@@ -194,6 +194,7 @@ BAD: tuple[tuple[Rule, str], ...] = (
     (venues_are_strangers, "import crossfeed.venues.binance\n"),
     (venues_are_strangers, "from crossfeed.venues import binance\n"),
     (venues_are_strangers, "from crossfeed.venues.binance.wire import Trade\n"),
+    (finished, "def f():\n    raise NotImpl" + "ementedError\n"),
     (finished, "x = 1  # TO" + "DO: two\n"),
 )
 GOOD = """
