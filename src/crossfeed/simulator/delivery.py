@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from crossfeed.simulator.ledger import Line, StreamRecord
+from crossfeed.simulator.shadow import BookUpdate
 
 if TYPE_CHECKING:
     from crossfeed.simulator.session import Session
 
-__all__ = ["Injector", "Levels", "Stream", "Subscription"]
-
-
-#: Changed levels, (price in ticks, lots).
-Levels = Sequence[tuple[int, int]]
+__all__ = ["Injector", "Stream", "Subscription"]
 
 
 class Injector(Protocol):
@@ -26,17 +22,19 @@ class Injector(Protocol):
         """Deliver a message, or do something worse with it."""
         ...
 
-    def deliver_book(
-        self, sub: Subscription, payload: bytes, bids: Levels, asks: Levels, crc: int
-    ) -> None:
+    def deliver_book(self, sub: Subscription, payload: bytes, book: BookUpdate) -> None:
         """Deliver an update of a checksummed book, or do something worse with it."""
+        ...
+
+    def forget(self, sub: Subscription) -> None:
+        """Forget a subscription that is over."""
         ...
 
 
 class Subscription:
     """One session's subscription of one stream, in one representation."""
 
-    __slots__ = ("injector", "line", "rep", "session", "stream")
+    __slots__ = ("injector", "is_over", "line", "rep", "session", "stream")
 
     def __init__(
         self, session: Session, stream: Stream, rep: int, line: Line, injector: Injector | None
@@ -47,6 +45,7 @@ class Subscription:
         self.rep = rep
         self.line = line
         self.injector = injector
+        self.is_over = False
 
     def deliver(self, payload: bytes, first: int, last: int, events: int, lots: int) -> None:
         """Send one message that carries the ids `first..last`, and account for it."""
@@ -64,13 +63,13 @@ class Subscription:
         self.session.put(payload)
         self.line.count(events, 0)
 
-    def deliver_book(self, payload: bytes, bids: Levels, asks: Levels, crc: int) -> None:
+    def deliver_book(self, payload: bytes, book: BookUpdate) -> None:
         """Send one update of a checksummed book, and account for it."""
         if self.injector is not None:
-            self.injector.deliver_book(self, payload, bids, asks, crc)
+            self.injector.deliver_book(self, payload, book)
             return
         self.session.put(payload)
-        self.line.apply(bids, asks, crc)
+        self.line.apply(book)
 
 
 class Stream:

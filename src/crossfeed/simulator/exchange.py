@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from crossfeed.simulator.delivery import Injector, Stream, Subscription
+from crossfeed.simulator.delivery import Stream, Subscription
+from crossfeed.simulator.faults import FaultRule
 from crossfeed.simulator.http import Request, Response
+from crossfeed.simulator.injector import FaultInjector
 from crossfeed.simulator.instruments import Instrument
 from crossfeed.simulator.ledger import Chain, Ledger
 from crossfeed.simulator.market import Market
@@ -49,6 +51,12 @@ class Board:
     def on_action(self, now_ns: int) -> None:
         """Publish what the market's last action changed. For the venue to say."""
 
+    def on_restart(self) -> None:
+        """Note that the market's numbering begins anew."""
+        for stream in self.streams.values():
+            for line in stream.record.lines:
+                line.rebase()
+
 
 class Exchange:
     """One simulated venue: a pure machine over the world's markets.
@@ -67,7 +75,8 @@ class Exchange:
         self.scheduler = world.scheduler
         self.sessions: dict[int, Session] = {}
         self.boards: dict[str, Board] = {}
-        self.injector: Injector | None = None
+        self.injector: FaultInjector | None = None
+        self.system = "online"
         self.refuse: Callable[[Request, int], Response | None] | None = None
         self.tamper: Callable[[Request, int], Response | None] | None = None
         self._numbers = 0
@@ -163,6 +172,9 @@ class Exchange:
         del sub.session.subs[sub.stream.key[1:]]
         sub.stream.remove(sub)
         sub.line.end(cause)
+        sub.is_over = True
+        if self.injector is not None:
+            self.injector.forget(sub)
 
     def forget(self, session: Session, what: str, now_ns: int) -> None:
         """Note that a session is over."""
@@ -180,6 +192,49 @@ class Exchange:
             return (now_ns // period_ns + 1) * period_ns if task(now_ns) else None
 
         self.scheduler.at((self.scheduler.now_ns // period_ns + 1) * period_ns, run)
+
+    # ── faults ─────────────────────────────────────────────────────────────
+
+    def inject(self, rules: tuple[FaultRule, ...], now_ns: int) -> None:
+        """Put fault rules to work; their times count from `now_ns`."""
+        if self.injector is None:
+            self.injector = FaultInjector(self, self.world.options.seed)
+            for sub in self.all_subscriptions():
+                sub.injector = self.injector
+        self.injector.add(rules, now_ns)
+
+    def stop_faults(self) -> None:
+        """End all faults; what they hold back is delivered."""
+        if self.injector is not None:
+            self.injector.stop()
+
+    def announce_shutdown(self, session: Session, now_ns: int) -> None:
+        """Tell a client that its connection will end soon; most venues say nothing."""
+
+    def set_system(self, system: str) -> None:
+        """Change the venue's state (online, maintenance) and tell those who are told."""
+        self.system = system
+
+    def suffer(self, kind: str, duration_s: float, symbols: Sequence[str], now_ns: int) -> None:
+        """Let the whole venue suffer: restart its numbering, go quiet, or into maintenance."""
+        if kind == "restart":
+            for board in self.boards.values():
+                names = {board.symbol, board.market.instrument.unified}
+                if not symbols or names & set(symbols):
+                    board.market.restart_ids()
+                    self.world.announce_restart(board.market)
+            return
+        self.world.paused.add(self.owner)
+        if kind == "maintenance":
+            self.set_system("maintenance")
+
+        def end(now_ns: int) -> None:
+            del now_ns
+            self.world.paused.discard(self.owner)
+            if kind == "maintenance":
+                self.set_system("online")
+
+        self.scheduler.at(now_ns + round(duration_s * 1e9), end)
 
     def all_subscriptions(self) -> Iterable[Subscription]:
         """Return every live subscription of the venue."""

@@ -9,16 +9,15 @@ stream arrives, not before.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from crossfeed.simulator.decimals import trimmed
+from crossfeed.simulator.shadow import BookUpdate, ShadowBook
 
-__all__ = ["Chain", "GapRecord", "Ledger", "Line", "ShadowBook", "StreamKey", "StreamRecord"]
+__all__ = ["Chain", "GapRecord", "Ledger", "Line", "StreamKey", "StreamRecord"]
 
 StreamKey = tuple[str, str, str]
 #: How a stream's messages chain: by contiguous ids, by nothing, or by a checksum of the state.
@@ -36,33 +35,6 @@ class GapRecord(msgspec.Struct, frozen=True):
     #: drop: within a connection; cut: across a lost one; resubscribe: the client had unsubscribed;
     #: restart: the venue began to number anew (first and last are then 0).
     cause: Cause
-
-
-class ShadowBook:
-    """What a client's book looks like after it has missed something."""
-
-    def __init__(self, bids: dict[int, int], asks: dict[int, int], depth: int) -> None:
-        """Take over copies of the book as the client has it."""
-        self._bids, self._asks = bids, asks
-        self._depth = depth
-
-    def apply(
-        self, bids: Sequence[tuple[int, int]], asks: Sequence[tuple[int, int]], crc: int
-    ) -> bool:
-        """Apply an update as a client does; tell whether its checksum comes out right."""
-        for side, changes in ((self._bids, bids), (self._asks, asks)):
-            for price, lots in changes:
-                if lots:
-                    side[price] = lots
-                else:
-                    side.pop(price, None)
-        best_bids = sorted(self._bids.items(), reverse=True)[: self._depth]
-        best_asks = sorted(self._asks.items())[: self._depth]
-        self._bids, self._asks = dict(best_bids), dict(best_asks)
-        text = "".join(
-            f"{price}{lots}" for side in (best_asks[:10], best_bids[:10]) for price, lots in side
-        )
-        return zlib.crc32(text.encode()) == crc
 
 
 class Line:
@@ -138,24 +110,34 @@ class Line:
         self.lots += lots
         self.has_tail = False
 
-    def apply(
-        self, bids: Sequence[tuple[int, int]], asks: Sequence[tuple[int, int]], crc: int
-    ) -> None:
+    def apply(self, update: BookUpdate) -> None:
         """Count one delivered update of a checksummed book; see whether the client's book breaks.
 
         Nothing is computed while the client has everything: a copy of its book exists only from a
-        loss until its next snapshot.
+        loss until the copy is right again or the client has noticed.
         """
         self.messages += 1
         self.events += 1
+        self.has_tail = False
         shadow = self.shadow
         if shadow is None:
-            self.has_tail = False
-        elif not shadow.apply(bids, asks, crc):
-            self.desyncs += 1
+            return
+        if not shadow.apply(update):
+            self._desync()
+        elif shadow.equals_after(update):
             self.shadow = None
-            self.has_tail = False
+
+    def _desync(self) -> None:
+        """Count a wrong checksum, once until the next snapshot."""
+        self.shadow = None
+        if not self.is_desynced:
             self.is_desynced = True
+            self.desyncs += 1
+
+    def spoil_book(self) -> None:
+        """Count an update delivered with a wrong checksum: the client's book is broken at once."""
+        self.messages += 1
+        self._desync()
 
     def resync(self) -> None:
         """Note a snapshot: the client's book is whole again."""
@@ -188,10 +170,12 @@ class Line:
         if self.last is not None:
             self._is_rebased = True
 
-    def lose(self, kind: str, first: int, last: int) -> None:
+    def lose(self, kind: str, first: int, last: int, book: BookUpdate | None = None) -> None:
         """Count one message that was made for this line but not (readably) delivered."""
         self.counts[kind] += 1
         self.has_tail = True
+        if book is not None and self.shadow is None and not self.is_desynced:
+            self.shadow = ShadowBook(book)
         if len(self.dropped) < RECORDS_MAX:
             self.dropped.append((first, last))
 

@@ -116,6 +116,7 @@ class Market:
         self.trade_count = 0
         self.lots_traded = 0
         self.last_price = self.start_price
+        self.last_trade: Trade | None = None
         self.now_ns = start_ns
         self.is_feed_wanted = False
         self.epoch = 0
@@ -305,6 +306,7 @@ class Market:
         self.trade_count += 1
         self.lots_traded += lots
         self.last_price = price
+        self.last_trade = trade
         self.bars.add(self.now_ns, ids.trade, price, lots, is_buy=is_buy)
         if self.is_feed_wanted:
             self.feed.append(

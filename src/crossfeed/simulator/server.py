@@ -9,7 +9,7 @@ import ssl
 import struct
 import termios
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from crossfeed.simulator.framing import (
     FrameDecoder,
@@ -72,8 +72,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; over the connection limit, end at once."""
-        assert isinstance(transport, asyncio.Transport), "a TCP transport"
-        self._transport = transport
+        # uvloop's transports have the methods of `asyncio.Transport`, but are no instances of it.
+        self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         self._peer = str(name[0]) if isinstance(name, tuple) else "local"
         # Plain TCP only: a TLS transport reports the socket as well, the option is the same.
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._server.add(self):
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: frames, or requests."""

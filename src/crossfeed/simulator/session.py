@@ -62,7 +62,9 @@ class Session:
         self.out: list[Outgoing] = []
         self.subs: dict[tuple[str, str], Subscription] = {}
         self.is_over = False
+        #: Faults: nothing is delivered for a while; or not even pings are answered.
         self.is_held = False
+        self.is_deaf = False
         self.pongs_expected: list[bytes] = []
         rules = self.rules
         self._window = (
@@ -88,7 +90,7 @@ class Session:
 
     def on_frame(self, frame: Frame, now_ns: int) -> None:
         """Take one message or control frame from the client."""
-        if self.is_over:
+        if self.is_over or self.is_deaf:
             return
         self.heard_ns = now_ns
         if frame.opcode is Opcode.CLOSE:
@@ -120,6 +122,10 @@ class Session:
     def put(self, payload: bytes) -> None:
         """Send one text message."""
         self.out.append(payload)
+
+    def seal(self, payload: bytes) -> bytes:
+        """Make a stream's message this connection's own (number it); none here does so."""
+        return payload
 
     def take(self) -> list[Outgoing]:
         """Return what is to be sent, in order, and forget it."""

@@ -6,14 +6,19 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from crossfeed.errors import ConfigError
 from crossfeed.model.ports import Clock
 from crossfeed.simulator.clock import SystemClock
+from crossfeed.simulator.control import ControlEndpoint
+from crossfeed.simulator.drain import Drain
 from crossfeed.simulator.exchange import Exchange
+from crossfeed.simulator.faults import FaultRule, Schedule, load_schedule
 from crossfeed.simulator.ledger import Ledger
+from crossfeed.simulator.outgoing import Cut, CutMode
 from crossfeed.simulator.server import PortServer
 from crossfeed.simulator.venue import Venue, venue_named
 from crossfeed.simulator.world import World, WorldOptions
@@ -46,10 +51,11 @@ class Simulator:
         *,
         rate_per_s: float | Mapping[str, float] = 200.0,
         seed: int = 1,
-        faults: object = None,
+        faults: str | Path | Schedule | None = None,
         clock: Clock | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        control_port: int | None = None,
         tls: ssl.SSLContext | None = None,
         taker_share: float = 0.35,
         orders_wanted: int = 400,
@@ -66,6 +72,7 @@ class Simulator:
             clock: Time; the system's if None.
             host: Address to listen on.
             port: First port; 0 takes free ones, else venues listen on consecutive ports.
+            control_port: Also listen for control requests there (0: a free port); None: do not.
             tls: Serve TLS with this context.
             taker_share: Share of actions that are market orders.
             orders_wanted: Resting orders per market.
@@ -98,6 +105,12 @@ class Simulator:
             name: venue.make(self.world, self.ledger) for name, venue in self.venues.items()
         }
         self._host, self._port, self._tls = host, port, tls
+        self._control_port = control_port
+        self._control: PortServer | None = None
+        self._drain: Drain | None = None
+        schedule = load_schedule(faults)
+        if schedule is not None:
+            self.inject(*schedule.fault)
         self._servers: dict[str, PortServer] = {}
         self._pump_task: asyncio.Task[None] | None = None
 
@@ -111,6 +124,9 @@ class Simulator:
             server = PortServer(exchange, self.advance)
             await server.start(self._host, self._port + place if self._port else 0, self._tls)
             self._servers[name] = server
+        if self._control_port is not None:
+            self._control = PortServer(ControlEndpoint(self), self.advance)
+            await self._control.start("127.0.0.1", self._control_port, None)
         # Owned here, awaited in close(): the simulator's own lifetime is the task's scope.
         self._pump_task = asyncio.create_task(self._pump(), name="simulator-pump")
 
@@ -124,6 +140,9 @@ class Simulator:
         for server in self._servers.values():
             await server.close()
         self._servers.clear()
+        if self._control is not None:
+            await self._control.close()
+            self._control = None
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -183,6 +202,11 @@ class Simulator:
             )
         return self._servers[venue]
 
+    @property
+    def control_url(self) -> str | None:
+        """Return the base of the control URLs, None if there is no control port."""
+        return None if self._control is None else f"http://127.0.0.1:{self._control.port}"
+
     # ── by hand ────────────────────────────────────────────────────────────
 
     def pause(self) -> None:
@@ -192,3 +216,75 @@ class Simulator:
     def resume(self) -> None:
         """Let the markets act again."""
         self.world.is_paused = False
+
+    def inject(self, *rules: FaultRule) -> None:
+        """Put fault rules to work; their times count from now."""
+        now_ns = self.world.scheduler.now_ns
+        for exchange in self.exchanges.values():
+            exchange.inject(rules, now_ns)
+
+    def cut_all(self, venue: str = "", mode: CutMode = "reset") -> int:
+        """Cut all connections of a venue (of all, if none is named); return how many.
+
+        Raises:
+            ConfigError: the venue is not served.
+        """
+        if venue and venue not in self.exchanges:
+            raise ConfigError(f"venue {venue!r} is not served", field="venue")
+        now_ns = self.world.scheduler.now_ns
+        count = 0
+        for name, exchange in self.exchanges.items():
+            if venue in {"", name}:
+                for session in tuple(exchange.sessions.values()):
+                    session.cut(Cut(mode), now_ns)
+                    count += 1
+        return count
+
+    # ── the end ────────────────────────────────────────────────────────────
+
+    def begin_drain(self, *, grace_s: float = 2.0, limit_s: float = 5.0) -> None:
+        """Stop the faults, let every earlier loss become visible, then stop the market.
+
+        Args:
+            grace_s: How long the market goes on regardless, so that clients can reconnect.
+            limit_s: How long after that to wait for clients that do not come back.
+        """
+        if self._drain is None:
+            self._drain = Drain(self.world, self.exchanges, grace_s=grace_s, limit_s=limit_s)
+
+    async def drain(self, *, grace_s: float = 2.0, limit_s: float = 5.0) -> None:
+        """Drain, and return once everything is still and written."""
+        self.begin_drain(grace_s=grace_s, limit_s=limit_s)
+        while not self.is_drained:
+            await asyncio.sleep(_REST_MAX_S)
+
+    @property
+    def is_drained(self) -> bool:
+        """Tell whether a drain has been asked for and is over."""
+        return self._drain is not None and self._drain.is_done
+
+    def status(self) -> dict[str, Any]:
+        """Return the present state as plain values."""
+        world = self.world
+        return {
+            "phase": (
+                "running" if self._drain is None else "drained" if self.is_drained else "draining"
+            ),
+            "is_paused": world.is_paused,
+            "seed": world.options.seed,
+            "symbols": len(world.options.symbols),
+            "now_ns": world.scheduler.now_ns,
+            "skipped_ns": world.scheduler.skipped_ns,
+            "actions": world.actions,
+            "venues": {
+                name: {
+                    "ws": self.ws_url(name),
+                    "rest": self.rest_url(name),
+                    "connections": len(exchange.sessions),
+                    "subscriptions": sum(len(one.subs) for one in exchange.sessions.values()),
+                }
+                for name, exchange in self.exchanges.items()
+                if name in self._servers
+            },
+            "totals": self.ledger.totals(),
+        }

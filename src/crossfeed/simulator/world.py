@@ -55,6 +55,10 @@ class _Watcher(Protocol):
         """Publish what changed."""
         ...
 
+    def on_restart(self) -> None:
+        """Note that the numbering begins anew."""
+        ...
+
 
 class World:
     """Makes markets when they are first needed and lets them trade at each venue's rate.
@@ -74,6 +78,8 @@ class World:
         self.start_ns = start_ns
         self.scheduler = Scheduler(start_ns)
         self.is_paused = False
+        #: Venues whose markets rest.
+        self.paused: set[str] = set()
         self._listings = {listing.venue: listing for listing in listings}
         self._instruments = {name: self._list(one) for name, one in self._listings.items()}
         self._references: dict[str, ReferencePrice] = {}
@@ -184,7 +190,7 @@ class World:
             if now_ns > expected:  # the schedule was moved: go on from here
                 origin += now_ns - expected
             count += 1
-            if not self.is_paused:
+            if not self.is_paused and venue not in self.paused:
                 name = names[bisect_right(weights, random() * total)]
                 flow = self._flow(venue, name)
                 flow.act(now_ns)
@@ -198,6 +204,11 @@ class World:
         self.actions += 1
         for watcher in self._watchers.get(id(market), ()):
             watcher.on_action(now_ns)
+
+    def announce_restart(self, market: Market) -> None:
+        """Tell the watchers of a market that its numbering begins anew."""
+        for watcher in self._watchers.get(id(market), ()):
+            watcher.on_restart()
 
     def touch(self, venue: str, unified: str) -> None:
         """Make one trade happen now in a market and publish it."""

@@ -127,6 +127,12 @@ class BinanceBoard(Board):
                 for sub in tuple(subs):
                     sub.deliver(payload, one.id, one.id, 1, one.lots)
 
+    def on_restart(self) -> None:
+        """Begin the batches anew with the numbering."""
+        super().on_restart()
+        for channel in self._batches:
+            self._batches[channel] = _DepthBatch(self.market.ids.update)
+
     # ── by the clock ───────────────────────────────────────────────────────
 
     def open(self, name: StreamName) -> Stream:
@@ -177,8 +183,6 @@ class BinanceBoard(Board):
         """Publish a batch of depth changes, if there are any."""
         batch = self._batches[channel]
         if batch.last < batch.first:
-            if self.market.ids.update < batch.last:  # the numbering began anew
-                self._batches[channel] = _DepthBatch(self.market.ids.update)
             return
         first, last, bids, asks = batch.take()
         stream.ordinal += 1
@@ -279,8 +283,8 @@ class BinanceBoard(Board):
         return self.numbers.average(bar) if bar.lots else self.numbers.price(bar.close)
 
     def _average_price(self, now_ns: int, div: int) -> bytes:
-        trades = self.market.trades
-        last_ns = trades[-1].time_ns if trades else now_ns
+        last = self.market.last_trade
+        last_ns = last.time_ns if last is not None else now_ns
         return (
             f'{{"e":"avgPrice","E":{now_ns // div},"s":"{self.symbol}","i":"5m",'
             f'"w":"{self.average_price(now_ns)}","T":{last_ns // div}}}'

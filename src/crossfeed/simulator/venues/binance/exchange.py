@@ -59,6 +59,14 @@ class BinanceExchange(Exchange):
         """Answer a REST request."""
         return self._rest.answer(request, peer, now_ns)
 
+    def announce_shutdown(self, session: Session, now_ns: int) -> None:
+        """Send serverShutdown, which is never subscribed."""
+        assert isinstance(session, BinanceSession), "made by open_session"
+        body = f'{{"e":"serverShutdown","E":{now_ns // session.div}}}'.encode()
+        if session.is_combined:
+            body = b'{"stream":"!serverShutdown","data":' + body + b"}"
+        session.put(body)
+
     def binance_board(self, symbol: str) -> BinanceBoard | None:
         """Return the board of a listed symbol."""
         board = self.board(symbol)

@@ -253,8 +253,8 @@ class BinanceRest:
 
     def _average(self, query: _Query) -> object:
         board = query.board()
-        trades = board.market.trades
-        last_ns = trades[-1].time_ns if trades else query.now_ns
+        last = board.market.last_trade
+        last_ns = last.time_ns if last is not None else query.now_ns
         return {
             "mins": 5,
             "price": board.average_price(query.now_ns),

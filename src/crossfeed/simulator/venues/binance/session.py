@@ -26,6 +26,7 @@ __all__ = ["BinanceSession"]
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _ID_TEXT = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _INT64_MAX = (1 << 63) - 1
+_MS = 1_000_000
 
 
 class _InvalidError(Exception):
@@ -59,6 +60,11 @@ class BinanceSession(Session):
     def rep(self) -> int:
         """Return the representation of this connection."""
         return rep_of(is_combined=self.is_combined, is_micro=self.is_micro)
+
+    @property
+    def div(self) -> int:
+        """Return what divides nanoseconds into this connection's unit."""
+        return 1_000 if self.is_micro else _MS
 
     def on_open(self, now_ns: int) -> None:
         """Subscribe the streams of the URL."""
@@ -103,9 +109,8 @@ class BinanceSession(Session):
                 f"expected one of {known} at line 1 column 28",
             )
         identity = request.get("id")
-        is_number = isinstance(identity, int) and not isinstance(identity, bool)
         is_fine = (
-            (is_number and abs(identity) <= _INT64_MAX)
+            (type(identity) is int and abs(identity) <= _INT64_MAX)
             or (isinstance(identity, str) and _ID_TEXT.fullmatch(identity))
             or ("id" in request and identity is None)
         )

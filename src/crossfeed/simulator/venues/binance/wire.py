@@ -139,7 +139,7 @@ def ticker(numbers: Numbers, market: Market, now_ns: int, div: int) -> bytes:
     """Write the 24-hour statistics."""
     bar = market.bars.day(now_ns)
     bid, bid_lots, ask, ask_lots = market.top
-    last_lots = market.trades[-1].lots if market.trades else 0
+    last_lots = market.last_trade.lots if market.last_trade is not None else 0
     price, size = numbers.price, numbers.size
     return (
         f'{{"e":"24hrTicker","E":{now_ns // div},"s":"{market.instrument.symbol}",'

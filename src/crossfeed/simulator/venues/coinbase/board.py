@@ -122,11 +122,12 @@ class CoinbaseBoard(Board):
             # A batch that is being collected may repeat some of this: sizes are absolute.
             session.put(wire.snapshot(self.numbers, self.market, now_ns))
             sub.line.count(1, 0)
-        elif channel == "matches" and self.market.trades:
-            last = self.market.trades[-1]
+        elif channel == "matches":
+            last = self.market.last_trade
+            assert last is not None, "a market opens with trades"
             session.put(wire.match(self.numbers, self.symbol, last, "last_match"))
             sub.line.observe(last.id, 1, last.lots)
-        elif channel in {"ticker", "ticker_batch"} and self.market.trades:
+        elif channel in {"ticker", "ticker_batch"}:
             session.put(wire.ticker(self.numbers, self.market, now_ns))
             sub.line.count(1, 0)
         elif channel == "level3":
@@ -138,7 +139,7 @@ class CoinbaseBoard(Board):
         self._plain(self.streams["heartbeat"], wire.heartbeat(self.market, now_ns))
 
     def _push_ticker_batch(self, now_ns: int) -> None:
-        if self.market.ids.trade != self._ticker_batch_id and self.market.trades:
+        if self.market.ids.trade != self._ticker_batch_id:
             self._ticker_batch_id = self.market.ids.trade
             body = wire.ticker(self.numbers, self.market, now_ns)
             self._plain(self.streams["ticker_batch"], body)

@@ -133,7 +133,8 @@ class CoinbaseRest:
         del params
         market, numbers = board.market, board.numbers
         bid, _, ask, _ = market.top
-        last = market.trades[-1]
+        last = market.last_trade
+        assert last is not None, "a market opens with trades"
         return json_response(
             {
                 "ask": numbers.short_price(ask),

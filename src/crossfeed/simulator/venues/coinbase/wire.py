@@ -77,7 +77,8 @@ def ticker(numbers: Numbers, market: Market, now_ns: int) -> bytes:
     """Write a ticker after the last trade; `side` is the taker's."""
     day = market.bars.day(now_ns)
     bid, bid_lots, ask, ask_lots = market.top
-    last = market.trades[-1]
+    last = market.last_trade
+    assert last is not None, "a market opens with trades"
     price, size = numbers.price, numbers.size
     return (
         f'{{"type":"ticker","sequence":{last.sequence},'

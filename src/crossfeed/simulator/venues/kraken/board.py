@@ -6,6 +6,7 @@ from crossfeed.simulator.bars import Bar
 from crossfeed.simulator.delivery import Stream, Subscription
 from crossfeed.simulator.exchange import Board, Exchange
 from crossfeed.simulator.market import Market
+from crossfeed.simulator.shadow import BookUpdate
 from crossfeed.simulator.venues.kraken import wire
 from crossfeed.simulator.venues.kraken.profile import DEPTHS, INTERVALS
 
@@ -127,17 +128,19 @@ class KrakenBoard(Board):
         for window in self._windows.values():
             if not window.stream.groups:
                 continue
+            before = window.bids, window.asks
             bids, asks = window.changes()
             if not bids and not asks:
                 continue
             if crc < 0:
                 crc = wire.checksum(*self.market.book.depth(_LEVELS))
             body = wire.book(self.numbers, self.symbol, "update", bids, asks, crc, now_ns)
+            update = BookUpdate(bids, asks, crc, window.depth, *before)
             stream = window.stream
             stream.ordinal += 1
             for subs in tuple(stream.groups.values()):
                 for sub in tuple(subs):
-                    sub.deliver_book(body, bids, asks, crc)
+                    sub.deliver_book(body, update)
 
     # ── subscribing ────────────────────────────────────────────────────────
 

@@ -32,7 +32,6 @@ class KrakenExchange(Exchange):
     def __init__(self, world: World, ledger: Ledger) -> None:
         """Build the venue without sessions."""
         super().__init__(world, ledger)
-        self.system = "online"
         self.instrument_stream = Stream(ledger.stream((self.name, "instrument", ""), "", "none"))
         self._connects: dict[str, SlidingWindow] = {}
         self._rest = KrakenRest(self)
@@ -82,7 +81,7 @@ class KrakenExchange(Exchange):
 
     def set_system(self, system: str) -> None:
         """Change the trading engine's state (online, maintenance, …) and tell everybody."""
-        self.system = system
+        super().set_system(system)
         for session in tuple(self.sessions.values()):
             assert isinstance(session, KrakenSession), "made by open_session"
             session.put(wire.status(system, session.connection_id))

@@ -236,7 +236,8 @@ def _ticker_row(board: KrakenBoard, now_ns: int) -> dict[str, Any]:
     day = market.bars.day(now_ns)
     bid, bid_lots, ask, ask_lots = market.top
     whole = market.instrument.lots
-    last = market.trades[-1]
+    last = market.last_trade
+    assert last is not None, "a market opens with trades"
     average = ratio(day.turnover, day.lots * market.instrument.ticks, 5)
     return {
         "a": [number.price(ask), str(ask_lots // whole), number.size(ask_lots)],
