@@ -15,6 +15,7 @@ from crossfeed.errors import (
     VenueError,
 )
 from crossfeed.model.commands import Acknowledged, Refused, Want
+from crossfeed.model.output import Output
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.transport.manager import WebSocketManager
 from crossfeed.transport.state import ConnectionState
@@ -79,8 +80,10 @@ class Connection:
         """
         self.core.on_open()
         wants = [want for want in self.wants if want not in self.refused]
+        session, out = self._session, Output()
         for want in wants:
-            self._session.streams.opened(want)
+            session.streams.opened(want, session.clock.now_ns(), session.clock.monotonic_ns(), out)
+        session.deliver(out, self.core)
         await self._ask(wants)
         if wants and all(want in self.refused for want in wants) and not self._has_opened:
             raise self.rejection(wants)

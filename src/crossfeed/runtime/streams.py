@@ -212,10 +212,10 @@ class StreamSet:
                 return flow.want
         return None
 
-    def opened(self, want: Want) -> None:
+    def opened(self, want: Want, now_ns: int, mono_ns: int, out: Output) -> None:
         """Learn that a new connection carries `want`, before its first frame."""
         for flow in self.of(want):
-            flow.gate.on_open()
+            flow.gate.on_open(now_ns, mono_ns, out)
 
     def subscribed(self, want: Want, now_ns: int, mono_ns: int, out: Output) -> None:
         """Learn that the venue acknowledged `want`: an image of a book may be fetched from now on."""
