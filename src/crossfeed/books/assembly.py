@@ -1,0 +1,103 @@
+"""Building levels from messages: image plus updates, exact numbers, checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from crossfeed.books.ladder import ExactLevel, Ladder
+from crossfeed.books.rebuild import BookLimits
+from crossfeed.model.events import BookDelta, BookSnapshot
+from crossfeed.model.sequencing import BookRule, Verdict
+
+__all__ = ["Assembler", "ExactReader"]
+
+ExactLevels = tuple[Sequence[ExactLevel], Sequence[ExactLevel]]
+ExactReader = Callable[[BookDelta | BookSnapshot], ExactLevels | None]
+"""Reads a message's (bids, asks) in the venue's own decimals; None where the frame was not kept."""
+
+_NO_LIMIT: Final = float("inf")
+
+
+class Assembler:
+    """Turns messages into levels by the venue's rule. Owned by a `BookSync`; keeps no levels."""
+
+    def __init__(
+        self, rule: BookRule, limits: BookLimits, exact_reader: ExactReader | None
+    ) -> None:
+        """Build by `rule`; `exact_reader` serves what no float can hold, and precision changes."""
+        self._rule = rule
+        self._window_levels = limits.window_levels
+        self._exact_reader = exact_reader
+        self._depth = rule.depth_limit
+
+    def load(self, ladder: Ladder, image: BookSnapshot) -> None:
+        """Replace the levels by those of an image."""
+        if not ladder.load(image.bids, image.asks):
+            ladder.load_exact(*self.exact(image))
+        if self._depth:
+            ladder.cut(self._depth)
+
+    def apply(self, ladder: Ladder, delta: BookDelta) -> None:
+        """Apply one update and cut to the depth the venue maintains."""
+        if not ladder.apply(delta.bids, delta.asks):
+            ladder.apply_exact(*self.exact(delta))
+        if self._depth:
+            ladder.cut(self._depth)
+
+    def exact(self, event: BookDelta | BookSnapshot) -> ExactLevels:
+        """Return the levels as written; without a frame as the shortest decimals of the floats."""
+        levels = None if self._exact_reader is None else self._exact_reader(event)
+        return levels or (Ladder.shortest(event.bids), Ladder.shortest(event.asks))
+
+    def bridge(
+        self, image: BookSnapshot, kept: Sequence[BookDelta]
+    ) -> tuple[Verdict, list[BookDelta]]:
+        """Find the kept updates that carry on from `image`; EARLY if it is too old for them."""
+        updates: list[BookDelta] = []
+        for delta in kept:
+            if updates:
+                verdict = self._rule.follow(updates[-1].last, delta)
+            else:
+                verdict = self._rule.bridge(image, delta)
+            if verdict is Verdict.APPLY:
+                updates.append(delta)
+            elif verdict is not Verdict.OLD:
+                return Verdict.EARLY, []
+        return Verdict.APPLY, updates
+
+    def build(self, like: Ladder, image: BookSnapshot, updates: Sequence[BookDelta]) -> Ladder:
+        """Build a new ladder, with the scales of `like`, from an image and what carries on from it.
+
+        A side that the venue cut at `window_levels` is kept only as far as it is proven complete.
+        """
+        ladder = Ladder(like.price_scale, like.size_scale)
+        self.load(ladder, image)
+        levels = self._window_levels
+        bids_cut, asks_cut = len(image.bids) >= levels > 0, len(image.asks) >= levels > 0
+        ladder.limit_window(
+            ladder.bids[0] if bids_cut else 0.0, -ladder.asks[0] if asks_cut else _NO_LIMIT
+        )
+        for delta in updates:
+            self.apply(ladder, delta)
+        return ladder
+
+    def is_verified(self, ladder: Ladder, event: BookDelta | BookSnapshot) -> bool:
+        """Compare the venue's checksum with the ladder's; True where there is nothing to compare.
+
+        A pair whose precision changed is no mismatch: the decimals the message is written with are
+        tried, and kept if they are right.
+        """
+        expected = event.checksum
+        if expected is None or self._rule.verify(ladder, expected) in (None, expected):
+            return True
+        levels = None if self._exact_reader is None else self._exact_reader(event)
+        if levels is None:
+            return False
+        before = (ladder.price_scale, ladder.size_scale)
+        ladder.adopt_scales([*levels[0], *levels[1]])
+        if (ladder.price_scale, ladder.size_scale) != before:
+            if self._rule.verify(ladder, expected) == expected:
+                return True
+            ladder.set_scales(*before)
+        return False
