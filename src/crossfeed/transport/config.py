@@ -132,8 +132,8 @@ class WebSocketConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     backoff_reset_after_s: float = 30.0
     breaker_cooldown_s: float = 5.0
     breaker_cooldown_max_s: float = 60.0
-    status_meanings: Mapping[int, Refusal] = field(default_factory=dict)
-    close_code_meanings: Mapping[int, Refusal] = field(default_factory=dict)
+    status_meanings: Mapping[int, Refusal] = field(default_factory=dict[int, Refusal])
+    close_code_meanings: Mapping[int, Refusal] = field(default_factory=dict[int, Refusal])
     channel_of: ChannelOf | None = None
     decode: Literal["json", "text", "bytes"] = "json"
     accept_binary: bool = False
@@ -154,7 +154,7 @@ class WebSocketConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     handler_failures_max: int = 10
     redirects_max: int = 5
     redirect_hosts: tuple[str, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     user_agent: str = "crossfeed"
     proxy: str = ""
     tls_ca_file: str = ""
@@ -219,6 +219,11 @@ class WebSocketConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def label(self) -> str:
         """Name for logs and errors."""
         return self.name or (urlsplit(self.url).hostname or "")
+
+    @property
+    def host(self) -> str:
+        """Host and port of the address, without any user and password."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
 
     @property
     def backoff(self) -> Backoff:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from crossfeed.errors import DeadlineError
@@ -15,7 +15,7 @@ __all__ = ["deadline"]
 @asynccontextmanager
 async def deadline(
     clock: Clock, limit_s: float, what: str, *, where: str = ""
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     """Cancel the block when `limit_s` seconds of `clock` have passed.
 
     The timer runs on the clock, so a manual clock drives it in tests; the cancellation itself is

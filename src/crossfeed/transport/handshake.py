@@ -183,7 +183,7 @@ class _Dialer:
                 "ssl_shutdown_timeout": TLS_SHUTDOWN_TIMEOUT_S,
             }
         try:
-            transport, listener = await picows.ws_connect(
+            transport, listener = await picows.ws_connect(  # pyright: ignore[reportUnknownMemberType]
                 self._make_listener,
                 url,
                 ssl_context=self._tls,

@@ -250,6 +250,14 @@ class WebSocketManager:
         """
         if not self._is_running():
             await self.connect()
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the manager is closed or gives up; return at once if it is not running.
+
+        Raises:
+            CrossfeedError: it gave up.
+        """
         while self._is_running():
             await self._board.wait_change()
         if self._supervisor.end is not None:
@@ -296,7 +304,7 @@ class WebSocketManager:
         """
         if isinstance(message, str):
             payload = message.encode("utf-8", "surrogatepass")
-        elif isinstance(message, bytes | bytearray | memoryview):
+        elif isinstance(message, bytes | bytearray):
             payload = bytes(message)
         else:
             try:

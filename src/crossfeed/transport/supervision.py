@@ -122,7 +122,7 @@ class Supervisor:
         self._pulse: PulseKeeper | None = None
         self._tls: ssl.SSLContext | None = None
         self._url_index = 0
-        self._totals = dict.fromkeys(COUNTERS, 0)
+        self._totals: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self._last_message_ns = 0
 
     # ── watching ──────────────────────────────────────────────────────────────

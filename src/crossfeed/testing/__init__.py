@@ -1,0 +1,3 @@
+"""The public test kit: a manual clock for anything that takes a `Clock`."""
+
+from __future__ import annotations
