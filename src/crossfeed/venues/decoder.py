@@ -1,7 +1,8 @@
 """Turns declarations into decoders: frames → events, by generated builders. No venue is named here.
 
-For each route one Python function is generated from the declaration's annotations, which makes the events
-with positional arguments straight from the decoded Struct; nothing is looked up by name per message.
+For each route one Python function is generated from the declaration's annotations, which makes the
+events with positional arguments straight from the decoded Struct; nothing is looked up by name per
+message.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ _PAIR: Final = 2
 # 2009-01-01, before anything was traded, and the end of 2261, near the end of 64-bit ns.
 _TIME_MIN_NS: Final = 1_230_768_000 * 10**9
 _TIME_MAX_NS: Final = 9_214_646_400 * 10**9
+
+
+_HEADS_MAX: Final = 64
+_HEAD_BYTES_MAX: Final = 128
+_Entry = tuple[Callable[[bytes], Any], Route, Builder | None]
 
 
 class _Field(NamedTuple):
@@ -86,10 +92,10 @@ class Decoder:
         self._keep_raw = keep_raw
         self._guess = routes.guess.match
         self._probe = msgspec.json.Decoder(routes.probe, strict=False)
-        self._decoders: dict[str, tuple[Callable[[bytes], Any], Route, Builder | None]] = {}
-        self._by_guess: dict[
-            tuple[bytes, ...], tuple[Callable[[bytes], Any], Route, Builder | None]
-        ] = {}
+        self._head_end = routes.head_end
+        self._heads: dict[bytes, _Entry] = {}
+        self._decoders: dict[str, _Entry] = {}
+        self._by_guess: dict[tuple[bytes, ...], _Entry] = {}
         for tag, route in routes.table.items():
             decode = msgspec.json.Decoder(route.wire, strict=False).decode
             build = (
@@ -113,14 +119,20 @@ class Decoder:
             DecodeError: With the reason; nothing was changed.
         """
         try:
-            found = self._guess(frame)
-            entry = self._by_guess.get(found.groups()) if found is not None else None
+            entry = None
+            if self._head_end:
+                entry = self._heads.get(frame.partition(self._head_end)[0])
             if entry is None:
-                entry = self._decoders.get(self._probe.decode(frame).tag())
+                found = self._guess(frame)
+                entry = self._by_guess.get(found.groups()) if found is not None else None
                 if entry is None:
-                    raise UnknownMessageError(
-                        self._exchange, "unknown_type", "no such message", frame
-                    )
+                    entry = self._decoders.get(self._probe.decode(frame).tag())
+                    if entry is None:
+                        raise UnknownMessageError(
+                            self._exchange, "unknown_type", "no such message", frame
+                        )
+                elif self._head_end and found is not None:
+                    self._remember_head(frame, found.end(), entry)
             decode, route, build = entry
             message = decode(frame)
             if build is None:
@@ -129,6 +141,12 @@ class Decoder:
         except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError) as exc:
             raise refusal(self._exchange, exc, frame) from exc
         return route, message, events
+
+    def _remember_head(self, frame: bytes, guess_end: int, entry: _Entry) -> None:
+        """Remember how messages of this sort begin, if the guess looked at nothing beyond."""
+        head = frame.partition(self._head_end)[0]
+        if guess_end <= len(head) <= _HEAD_BYTES_MAX and len(self._heads) < _HEADS_MAX:
+            self._heads[head] = entry
 
     def decode_as(
         self, tag: str, body: bytes, ts_recv_ns: int, ts_mono_ns: int
@@ -358,7 +376,8 @@ def _level_slots(
         return
     price, size, side = _level_names(get_args(field.hint)[0])
     if side is None:
-        slots[kind.slot] = f"[(row.{price}, row.{size}) for row in {source}]"
+        # Often one side is empty: then no comprehension is entered.
+        slots[kind.slot] = f"([(row.{price}, row.{size}) for row in {source}] if {source} else [])"
         return
     name, bid = side
     for slot, sign in (("bids", "=="), ("asks", "!=")):
@@ -433,7 +452,8 @@ class ExactReader:
     def exact(self, event: MarketData) -> Mapping[str, Any]:
         """Return the declared numbers of the event as Decimals; levels as lists of Decimal pairs.
 
-        Cost: a full decode of the frame with the standard json module; meant for the rare exact need.
+        Cost: a full decode of the frame with the standard json module; meant for the rare exact
+            need.
         """
         raw = event.raw or b"{}"
         route = self._route_of(raw)

@@ -1,8 +1,8 @@
 """The declaration language: how a venue says, once, what its messages mean.
 
-A message is a msgspec Struct in the venue's own words. Its annotations carry the kind of each field and the
-event attribute (slot) it fills; msgspec ignores them when decoding, `decoder.py` compiles them into builders,
-and a compiled core reads the same tables.
+A message is a msgspec Struct in the venue's own words. Its annotations carry the kind of each field
+and the event attribute (slot) it fills; msgspec ignores them when decoding, `decoder.py` compiles
+them into builders, and a compiled core reads the same tables.
 
 ```python
 class Match(Wire):
@@ -13,8 +13,8 @@ class Match(Wire):
     time: Annotated[str, IsoTime("ts_event_ns")]
 ```
 
-`Price`, `Size` and `Real` make msgspec itself refuse NaN, infinities, zero and negative prices: the bounds
-are checked while decoding, and NaN fails every comparison.
+`Price`, `Size` and `Real` make msgspec itself refuse NaN, infinities, zero and negative prices: the
+bounds are checked while decoding, and NaN fails every comparison.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Num(Struct, frozen=True):
 class Int(Struct, frozen=True):
     """An integer into `slot`, times `factor`.
 
-    `negative_is_none`: the venue writes -1 where it has no value (Binance: last trade of a quiet day).
+    `negative_is_none`: the venue writes -1 where it has no value (Binance: last trade of a quiet
+        day).
     """
 
     slot: str
@@ -99,8 +100,8 @@ class Int(Struct, frozen=True):
 class UnixTime(Struct, frozen=True):
     """An integer time into the ns attribute `slot`; outside 2009..2261 it is of another unit: refused.
 
-    `unit_ns` is the length of one unit; 0 means the codec's own `time_unit_ns` (Binance: ms or us by
-    connection option). `add` units are added first (an inclusive end made exclusive).
+    `unit_ns` is the length of one unit; 0 means the codec's own `time_unit_ns` (Binance: ms or us
+    by connection option). `add` units are added first (an inclusive end made exclusive).
     """
 
     slot: str
@@ -182,9 +183,9 @@ class Route(Struct, frozen=True, kw_only=True):
         wire: The declaration it is decoded into.
         event: Event class it yields, None for service messages.
         handler: Name of the codec method that takes a service message (`handler(wire, out)`).
-        refine: Name of the codec method through which events go out (`refine(wire, events, out)`), for
-            channels whose events depend on what came before. It appends what shall be seen; if it
-            raises a DecodeError it must have changed nothing.
+        refine: Name of the codec method through which events go out (`refine(wire, events, out)`),
+            for channels whose events depend on what came before. It appends what shall be seen; if
+            it raises a DecodeError it must have changed nothing.
         integrity: Integrity of the stream.
         constants: Event attributes with fixed values.
         marks: Marks of its events.
@@ -215,14 +216,17 @@ class Routes(Struct, frozen=True, kw_only=True):
     """All messages of one venue.
 
     Attributes:
-        guess: Pattern matched at the start of a frame; its groups joined by "/" name the route. Only a
-            short cut for the usual key order: where it does not match, the probe decides.
+        guess: Pattern matched at the start of a frame; its groups joined by "/" name the route.
+            Only a short cut for the usual key order: where it does not match, the probe decides.
         probe: Small declaration with every tag key optional, and a method `tag() -> str`.
         table: Tag -> route. A tag that is not in it is an unknown message (counted).
         payload_key: Key of the venue's own message inside an envelope; empty if there is none.
+        head_end: Byte that ends the part which names the route, where messages of one sort all
+            begin alike (Kraken: "["). Such beginnings are then remembered instead of matched again.
     """
 
     guess: re.Pattern[bytes]
     probe: type[Probe]
     table: Mapping[str, Route]
     payload_key: str = ""
+    head_end: bytes = b""

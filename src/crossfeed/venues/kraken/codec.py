@@ -49,9 +49,10 @@ PENDING_MAX: Final = 4096
 _BBO: Final = "ticker:bbo"
 _TICKER_WORDS: Final = (_BBO, "ticker")
 _UNASKED_CHANNELS: Final = ("status", "heartbeat")
+_BOTH: Final = (True, True)
 _RATE: Final = "exceeded msg rate"
 _ALREADY: Final = "already subscribed"
-_CLOSE_NS: Final = {word: minutes * 60_000_000_000 for minutes, word in INTERVALS.items()}
+_LENGTH_NS: Final = {word: minutes * 60_000_000_000 for minutes, word in INTERVALS.items()}
 
 
 class KrakenCodec(TableCodec):
@@ -230,17 +231,17 @@ class KrakenCodec(TableCodec):
             else:
                 self._ticker_kinds.pop(symbol, None)
 
-    def on_ticker(self, message: TickerMessage, events: list[MarketData], out: Output) -> None:
+    def on_ticker(self, message: TickerMessage, events: list[Quote], out: Output) -> None:
         """Let pass the quotes, and make the tickers, that are wanted of each symbol.
 
         A side without a price (0) makes no quote, a missing last price no ticker.
         """
-        for item, event in zip(message.data, events, strict=True):
-            assert isinstance(event, Quote)
+        for event in events:
+            item = message.data[event.raw_index]
             quote = event
-            if not quote.ts_event_ns:
-                quote = structs.replace(quote, marks=quote.marks | Mark.RECEIVE_TIME)
-            has_quote, has_ticker = self._ticker_kinds.get(quote.symbol, (True, True))
+            if not event.ts_event_ns:
+                quote = structs.replace(event, marks=event.marks | Mark.RECEIVE_TIME)
+            has_quote, has_ticker = self._ticker_kinds.get(event.symbol, _BOTH)
             if has_quote and item.bid and item.ask:
                 out.events.append(quote)
             if has_ticker and item.last:
@@ -248,18 +249,17 @@ class KrakenCodec(TableCodec):
 
     # ── candles: a bar is final when the next one begins ────────────────────
 
-    def on_ohlc(self, message: OhlcMessage, events: list[MarketData], out: Output) -> None:  # noqa: ARG002
+    def on_ohlc(self, message: OhlcMessage, events: list[Candle], out: Output) -> None:  # noqa: ARG002
         """Emit each bar; before the first of a new interval the last one once more, closed.
 
         The closed bar carries the receive time of the message that closed it and the raw text of
         the one it was last changed by. A late change of an older bar is emitted closed.
         """
         for event in events:
-            assert isinstance(event, Candle)
             key = (event.symbol, event.interval)
             last = self._bars.get(key)
             is_old = last is not None and event.open_time_ns < last.open_time_ns
-            bar = _bar(event, is_closed=is_old)
+            bar = _bar(event, event.marks, is_closed=is_old)
             if last is not None and event.open_time_ns > last.open_time_ns:
                 out.events.append(
                     structs.replace(
@@ -277,20 +277,18 @@ class KrakenCodec(TableCodec):
     def on_ohlc_snapshot(
         self,
         message: OhlcMessage,  # noqa: ARG002
-        events: list[MarketData],
+        events: list[Candle],
         out: Output,
     ) -> None:
         """Emit the bars of a snapshot, oldest first; all but a series' newest are closed."""
-        bars = [event for event in events if isinstance(event, Candle)]
-        bars.sort(key=lambda bar: bar.open_time_ns)
+        bars = sorted(events, key=lambda bar: bar.open_time_ns)
         newest = {(bar.symbol, bar.interval): bar.open_time_ns for bar in bars}
         for event in bars:
             key = (event.symbol, event.interval)
             is_closed = event.open_time_ns < newest[key]
-            bar = _bar(event, is_closed=is_closed)
-            if is_closed:
-                bar = structs.replace(bar, marks=bar.marks | Mark.HISTORY)
-            else:
+            marks = event.marks | Mark.HISTORY if is_closed else event.marks
+            bar = _bar(event, marks, is_closed=is_closed)
+            if not is_closed:
                 self._bars[key] = bar
             out.events.append(bar)
 
@@ -467,14 +465,16 @@ def _scales(instrument: Instrument) -> tuple[int, int]:
     return instrument.price_scale, instrument.size_scale
 
 
-def _bar(event: Candle, *, is_closed: bool) -> Candle:
-    """Give a bar its end, and its mark where the message had no time."""
-    return structs.replace(
-        event,
-        close_time_ns=event.open_time_ns + _CLOSE_NS[event.interval],
-        is_closed=is_closed,
-        marks=event.marks if event.ts_event_ns else event.marks | Mark.RECEIVE_TIME,
-    )
+def _bar(event: Candle, marks: Mark, *, is_closed: bool) -> Candle:
+    """Give a bar its end, its state, and its marks."""
+    open_ns = event.open_time_ns
+    return Candle(
+        event.exchange, event.symbol, event.unified, event.ts_event_ns, event.ts_sent_ns,
+        event.ts_recv_ns, event.ts_mono_ns,
+        marks if event.ts_event_ns else marks | Mark.RECEIVE_TIME, event.integrity, event.trust,
+        event.raw, event.raw_index, event.interval, open_ns, open_ns + _LENGTH_NS[event.interval],
+        event.open, event.high, event.low, event.close, event.volume, event.trades, is_closed,
+    )  # fmt: skip
 
 
 def _ticker_of(item: TickerItem, quote: Quote) -> Ticker:
