@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum, sqrt
 
-__all__ = ["clamp", "mean", "median", "percent_of_mid", "population_std", "vwap"]
+__all__ = ["clamp", "mean", "median", "population_std", "vwap"]
 
 
 def clamp(value: float, low: float, high: float) -> float:
@@ -72,8 +72,3 @@ def vwap(prices: Sequence[float], weights: Sequence[float]) -> float | None:
         return None
     notional = fsum(price * weight for price, weight in pairs)
     return clamp(notional / total, min(weighed), max(weighed))
-
-
-def percent_of_mid(bid: float, ask: float) -> float:
-    """Return `ask - bid` in percent of the mid price: negative where the two are crossed."""
-    return (ask - bid) / ((ask + bid) / 2) * 100

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import Struct
 
+from crossfeed.aggregation.conversion import RATE_MAX, RATE_MIN
 from crossfeed.aggregation.strategies.registry import find_strategy, strategy_names
 from crossfeed.errors import ConfigError, UnknownSymbolError
 from crossfeed.model.instrument import split_unified
@@ -281,4 +282,4 @@ def _check_basis(basis: object) -> None:
                     f"{origin!r} is no source (write it like kraken:USDT/USD)", field=field
                 )
         else:
-            _check_number(field, origin, 1e-12, 1e12)
+            _check_number(field, origin, RATE_MIN, RATE_MAX)

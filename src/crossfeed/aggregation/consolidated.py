@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Protocol
 
 from msgspec import Struct
@@ -11,7 +10,7 @@ from msgspec import Struct
 from crossfeed.aggregation.combine import clamp
 from crossfeed.aggregation.config import AggregatorConfig
 from crossfeed.aggregation.conversion import Conversion, RateTable
-from crossfeed.aggregation.slot import NEVER_NS, Admission, refusal
+from crossfeed.aggregation.slot import NEVER_NS, VALUE_MAX, Admission, refusal
 from crossfeed.model.events import Level
 from crossfeed.model.instrument import split_unified
 from crossfeed.model.trust import Integrity, Side, Trust
@@ -288,7 +287,7 @@ class ConsolidatedBook:
         Raises:
             ValueError: `size` is not above 0 and finite, or `side` is unknown.
         """
-        if not 0.0 < size < inf:
+        if not 0.0 < size < VALUE_MAX:
             raise ValueError(f"{size!r} is no size; give base units above 0")
         if side not in {Side.BUY, Side.SELL}:
             raise ValueError(f"{side!r} is no side; give Side.BUY or Side.SELL")
@@ -317,7 +316,7 @@ def _levels(
     return [
         ConsolidatedLevel(price * rate, size, exchange, quote, price * rate * fee_factor, age_s)
         for price, size in levels
-        if 0.0 < price < inf and 0.0 < size < inf
+        if 0.0 < price < VALUE_MAX and 0.0 < size < VALUE_MAX
     ]
 
 

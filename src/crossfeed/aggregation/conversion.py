@@ -8,13 +8,16 @@ result says so (`quote_mismatch`). A basis is given per pair: a number for a fix
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import inf
+from typing import Final
 
 from crossfeed.model.instrument import split_unified
 
-__all__ = ["Conversion", "Rate", "RateTable", "quote_of"]
+__all__ = ["RATE_MAX", "RATE_MIN", "Conversion", "Rate", "RateTable", "quote_of"]
 
-_SEPARATORS = "-/_"
+RATE_MIN: Final = 1e-12
+RATE_MAX: Final = 1e12
+
+_SEPARATORS: Final = "-/_"
 
 
 def quote_of(unified: str, venue_symbol: str, event_unified: str = "") -> str:
@@ -31,8 +34,8 @@ def quote_of(unified: str, venue_symbol: str, event_unified: str = "") -> str:
         quote.
     """
     base, quote = split_unified(unified)
-    if event_unified:
-        return split_unified(event_unified)[1]
+    if "/" in event_unified:
+        return event_unified.partition("/")[2].partition(":")[0]
     for separator in _SEPARATORS:
         parts = venue_symbol.split(separator)
         if len(parts) >= 2 and parts[1]:  # noqa: PLR2004 - a pair
@@ -69,8 +72,8 @@ class Rate:
         self._age_limit_ns = age_limit_ns
 
     def update(self, value: float, ts_ns: int) -> bool:
-        """Take a new live rate; say whether it was a possible one (finite, above 0)."""
-        if not 0.0 < value < inf:
+        """Take a new live rate; say whether it was a possible one (`RATE_MIN..RATE_MAX`)."""
+        if not RATE_MIN <= value <= RATE_MAX:
             return False
         self.value, self.ts_ns = value, ts_ns
         return True

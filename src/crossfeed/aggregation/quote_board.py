@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import ClassVar, Final
 
 from crossfeed.aggregation.board import NOTHING, Board, BoardRules, Published
-from crossfeed.aggregation.slot import Slot
+from crossfeed.aggregation.slot import VALUE_MAX, Slot
 from crossfeed.model.events import MarketData, Quote
 from crossfeed.model.trust import Mark
 
@@ -50,10 +49,10 @@ class QuoteBoard(Board):
         ready = self.flush(now_ns, wall_ns) if now_ns >= self.flush_at_ns else NOTHING
         bid, ask = event.bid_price, event.ask_price
         if not (
-            0.0 < bid < inf
-            and 0.0 < ask < inf
-            and 0.0 <= event.bid_quantity < inf
-            and 0.0 <= event.ask_quantity < inf
+            0.0 < bid < VALUE_MAX
+            and 0.0 < ask < VALUE_MAX
+            and 0.0 <= event.bid_quantity < VALUE_MAX
+            and 0.0 <= event.ask_quantity < VALUE_MAX
         ):
             self.refused += 1
             return ready

@@ -10,10 +10,13 @@ from crossfeed.aggregation.conversion import Conversion
 from crossfeed.model.events import MarketData
 from crossfeed.model.trust import Integrity, Mark, Trust
 
-__all__ = ["NEVER_NS", "Admission", "Slot", "refusal"]
+__all__ = ["NEVER_NS", "VALUE_MAX", "Admission", "Slot", "refusal"]
 
 NEVER_NS: Final = 1 << 62
 """A monotonic time that is never reached."""
+
+VALUE_MAX: Final = 1e18
+"""Prices and sizes at or above are no market's; below, no arithmetic of ours can overflow."""
 
 # `&` of two flags is a Python-level call of half a microsecond; on plain integers it is not.
 _SUSPECT: Final = int(Mark.SUSPECT)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import fsum, inf
+from math import fsum
 from typing import ClassVar
 
 from crossfeed.aggregation.board import NOTHING, Board, BoardRules, Published
 from crossfeed.aggregation.combine import median, population_std, vwap
-from crossfeed.aggregation.slot import Slot
+from crossfeed.aggregation.slot import VALUE_MAX, Slot
 from crossfeed.model.events import MarketData, Ticker
 
 __all__ = ["TickerBoard"]
@@ -45,7 +45,7 @@ class TickerBoard(Board):
         """Take one venue's ticker."""
         ready = self.flush(now_ns, wall_ns) if now_ns >= self.flush_at_ns else NOTHING
         price, volume = event.price, event.volume
-        if not (0.0 < price < inf and (volume is None or 0.0 <= volume < inf)):
+        if not (0.0 < price < VALUE_MAX and (volume is None or 0.0 <= volume < VALUE_MAX)):
             self.refused += 1
             return ready
         if (

@@ -7,7 +7,7 @@ from math import inf
 from typing import ClassVar, Final
 
 from crossfeed.aggregation.board import NOTHING, Board, BoardRules, Published, standing
-from crossfeed.aggregation.slot import NEVER_NS, Slot
+from crossfeed.aggregation.slot import NEVER_NS, VALUE_MAX, Slot
 from crossfeed.model.events import MarketData, Trade
 from crossfeed.model.trust import Mark, Trust
 
@@ -82,7 +82,7 @@ class TradeBoard(Board):
         """Take one trade."""
         ready = self.flush(now_ns, wall_ns) if now_ns >= self.flush_at_ns else NOTHING
         price, quantity = event.price, event.quantity
-        if not (0.0 < price < inf and 0.0 < quantity < inf):
+        if not (0.0 < price < VALUE_MAX and 0.0 < quantity < VALUE_MAX):
             self.refused += 1
             return ready
         source = event if original is None else original
