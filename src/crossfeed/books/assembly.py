@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from crossfeed.books.audit import AuditReport, compare
 from crossfeed.books.ladder import ExactLevel, Ladder
 from crossfeed.books.rebuild import BookLimits
 from crossfeed.model.events import BookDelta, BookSnapshot
@@ -48,7 +49,9 @@ class Assembler:
     def exact(self, event: BookDelta | BookSnapshot) -> ExactLevels:
         """Return the levels as written; without a frame as the shortest decimals of the floats."""
         levels = None if self._exact_reader is None else self._exact_reader(event)
-        return levels or (Ladder.shortest(event.bids), Ladder.shortest(event.asks))
+        if levels and (len(levels[0]), len(levels[1])) == (len(event.bids), len(event.asks)):
+            return levels
+        return Ladder.shortest(event.bids), Ladder.shortest(event.asks)
 
     def bridge(
         self, image: BookSnapshot, kept: Sequence[BookDelta]
@@ -81,6 +84,15 @@ class Assembler:
         for delta in updates:
             self.apply(ladder, delta)
         return ladder
+
+    def compare(
+        self, live: Ladder, sequence: int, image: BookSnapshot, updates: Sequence[BookDelta]
+    ) -> AuditReport:
+        """Compare the live levels with an image and what carries on from it."""
+        rebuilt = self.build(live, image, updates)
+        return compare(
+            live, rebuilt, depth=self._depth, sequence=sequence, ts_recv_ns=image.ts_recv_ns
+        )
 
     def is_verified(self, ladder: Ladder, event: BookDelta | BookSnapshot) -> bool:
         """Compare the venue's checksum with the ladder's; True where there is nothing to compare.

@@ -44,8 +44,8 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             command's `attempt` tells the venue's codec to ask for another depth).
         crossed_s: A book may be crossed or locked this long before it counts as corrupt.
         crossed_max_s: Longest such patience, doubled each time a fresh image is crossed as well.
-        window_levels: Levels per side at which the venue cuts its REST image; a side with as many
-            is known only as far as its last level. 0: images are whole.
+        window_levels: A side of a REST image with at least so many levels may be cut by the venue:
+            it is known only as far as its last level. 0: images are whole.
         window_levels_min: A cut side with fewer levels left is refreshed by a new image.
         reconnect_quiet_s: After a reconnect without any update for this long an image proves the
             book.
@@ -58,7 +58,7 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     old_images_max: int = 3
     crossed_s: float = 1.0
     crossed_max_s: float = 60.0
-    window_levels: int = 0
+    window_levels: int = 1_000
     window_levels_min: int = 20
     reconnect_quiet_s: float = 2.0
 

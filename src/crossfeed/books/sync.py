@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from crossfeed.books.assembly import Assembler, ExactReader
-from crossfeed.books.audit import AuditReport, compare
+from crossfeed.books.audit import AuditReport
 from crossfeed.books.book import OrderBook
 from crossfeed.books.crossing import CrossingWatch
 from crossfeed.books.holes import BookHoles
@@ -112,9 +112,8 @@ class BookSync:
         trust.watch(self._choose_path)
 
     def __repr__(self) -> str:
-        """Return stream, state and trust."""
-        trust = self.trust
-        return f"BookSync({trust.stream}: {self.state}, {trust.current.name}, {self.sequence})"
+        """Return trust, state and sequence."""
+        return f"BookSync({self.trust}, {self.state}, {self.sequence})"
 
     # ── the way of an update ──────────────────────────────────────────────────
 
@@ -226,12 +225,10 @@ class BookSync:
     def _drop_old(self, event: BookDelta, out: Output) -> None:
         """Drop a repeated update, unless several show that the venue has begun to count anew."""
         self._duplicates += 1
-        last = self.last_event
-        if last is not None and event.ts_event_ns and last.ts_event_ns:
-            is_newer = event.ts_event_ns > last.ts_event_ns
-        else:
-            is_newer = event.last < self.sequence // 2
-        self._votes = self._votes + 1 if is_newer else 0
+        last_ns = 0 if self.last_event is None else self.last_event.ts_event_ns
+        is_timed = last_ns > 0 and event.ts_event_ns > 0
+        is_new = event.ts_event_ns > last_ns if is_timed else event.last < self.sequence // 2
+        self._votes = self._votes + 1 if is_new else 0
         if self._votes >= RESTART_VOTES:
             now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
             self._desync("restart", now_ns, mono_ns, out, first=self.sequence + 1)
@@ -260,8 +257,6 @@ class BookSync:
                 self._holes.open_before(before, event, "sequence", out)
         self._waiting += 1
         self._pass_on(event, out)
-
-    # ── images ────────────────────────────────────────────────────────────────
 
     def _take_stream_image(self, image: BookSnapshot, out: Output) -> None:
         """Take over an image the venue sent in the stream: everything before it is void."""
@@ -352,8 +347,6 @@ class BookSync:
         cause = "resynced" if self._images > 1 else "synced"
         self.trust.report("book", _SOUND, cause, now_ns, mono_ns, out)
 
-    # ── starting over ─────────────────────────────────────────────────────────
-
     def resync(self, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """Throw the book away and build it anew (operator, hole in the connection's numbering).
 
@@ -385,8 +378,6 @@ class BookSync:
             self._rebuild.begin(Purpose.REFRESH, "refresh", mono_ns, out)
             self._choose_path()
 
-    # ── audit ─────────────────────────────────────────────────────────────────
-
     def begin_audit(self, mono_ns: int, out: Output) -> bool:
         """Ask for a REST image to compare the live book with; the result is in `last_audit`.
 
@@ -415,10 +406,7 @@ class BookSync:
             return  # the image is ahead: wait for the update that joins it
         self._audit_image = None
         self._rebuild.end()
-        rebuilt = self._assembler.build(self.ladder, image, updates)
-        self.last_audit = compare(
-            self.ladder, rebuilt, sequence=self.sequence, ts_recv_ns=image.ts_recv_ns
-        )
+        self.last_audit = self._assembler.compare(self.ladder, self.sequence, image, updates)
         if not self.last_audit.is_equal:
             now_ns, mono_ns = image.ts_recv_ns, image.ts_mono_ns
             self.trust.alert("audit", str(self.last_audit), now_ns, mono_ns, out)
@@ -429,14 +417,7 @@ class BookSync:
 
         Levels that changed between the two count as different: judge by the score's course.
         """
-        other = self._assembler.build(self.ladder, image, ())
-        self.last_audit = compare(
-            self.ladder,
-            other,
-            depth=self._depth,
-            sequence=self.sequence,
-            ts_recv_ns=image.ts_recv_ns,
-        )
+        self.last_audit = self._assembler.compare(self.ladder, self.sequence, image, ())
         return self.last_audit
 
     # ── connection and time ───────────────────────────────────────────────────
