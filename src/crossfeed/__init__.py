@@ -5,10 +5,12 @@ Every price carries the proof that it is right, or says that it is not.
 ```python
 import crossfeed
 
+
 async def main() -> None:
     async with crossfeed.VenueClient("kraken", symbols=["BTC/USD"], kinds=["trade"]) as client:
         async for trade in client.stream("trade"):
             print(trade.symbol, trade.price, trade.quantity, trade.side)
+
 
 crossfeed.run(main())
 ```

@@ -25,8 +25,8 @@ CrossfeedError
    ├─ CorruptRecordError(offset) · UnsupportedVersionError · JournalLockedError(pid)
 ```
 
-Every error carries its facts as attributes and builds its text from them: what happened, where, what to do.
-`retryable` says whether trying again unchanged can help.
+Every error carries its facts as attributes and builds its text from them: what happened, where,
+what to do. `retryable` says whether trying again unchanged can help.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -51,8 +51,8 @@ class MarketDataAggregator:
     await aggregator.start()
     ```
 
-    `start()` connects, `stop()` ends everything; it may be started again. All calls belong to one event
-    loop. What the data types need at each venue is subscribed by itself.
+    `start()` connects, `stop()` ends everything; it may be started again. All calls belong to one
+    event loop. What the data types need at each venue is subscribed by itself.
 
     Args:
         config: Venues, symbols, strategy.
@@ -111,8 +111,8 @@ class MarketDataAggregator:
         """Find each unified symbol at each venue; a venue that does not list it is left out.
 
         Raises:
-            UnknownSymbolError: A symbol that the configuration names for a venue does not exist there,
-                or no venue lists a symbol at all.
+            UnknownSymbolError: A symbol that the configuration names for a venue does not exist
+                there, or no venue lists a symbol at all.
         """
         resolved: dict[str, dict[str, str]] = {}
         for unified, named in self.config.symbol_map.items():
@@ -146,8 +146,8 @@ class MarketDataAggregator:
     ) -> Subscription:
         """Call `handler` with each value of `symbol` ("*": all) and `data_type`.
 
-        Sync handlers run inline in the feed, async ones from a bounded queue. While running, what the
-        venues lack for it is subscribed in the background.
+        Sync handlers run inline in the feed, async ones from a bounded queue. While running, what
+        the venues lack for it is subscribed in the background.
 
         Raises:
             UnknownSymbolError: The symbol is not configured.
@@ -215,8 +215,8 @@ class MarketDataAggregator:
     async def start(self) -> None:
         """Connect to all venues; return when every one is up or has failed once.
 
-        A venue that cannot be reached does not stop the others: it is named in `unreachable` and tried
-        again in the background.
+        A venue that cannot be reached does not stop the others: it is named in `unreachable` and
+        tried again in the background.
 
         Raises:
             ConfigError: A symbol that a venue does not list. Nothing runs then.
@@ -328,7 +328,7 @@ class MarketDataAggregator:
         if values:
             self._publish(values)
 
-    def _publish(self, values: Any) -> None:
+    def _publish(self, values: Iterable[UnifiedMarketData]) -> None:
         for value in values:
             self._router.publish(value)
 
@@ -343,8 +343,10 @@ class MarketDataAggregator:
     # ── statistics ──────────────────────────────────────────────────────────
 
     def get_stats(self) -> dict[str, Any]:
-        """Return the counters: messages_received, updates_published, exchanges_active (count), symbols
-        (count), subscribers, and the machine's own.
+        """Return the counters of the aggregator.
+
+        At least `messages_received, updates_published, exchanges_active, symbols, subscribers`, the
+        middle ones as counts; beside them the machine's own.
         """
         stats = self._machine.stats(self._clock.monotonic_ns())
         return {

@@ -1,4 +1,7 @@
-"""Binance spot under the names of the contract: `BinanceConfig`, `BinanceStream`, `BinanceWebSocket`."""
+"""Binance spot under the names of the contract.
+
+`BinanceConfig`, `BinanceStream`, `BinanceWebSocket`.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +61,8 @@ class BinanceConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         symbols: Binance's own symbols ("BTCUSDT") or unified ones ("BTC/USDT").
         streams: Members of `BinanceStream`, or texts ("trade", "kline_5m").
         kline_intervals: Intervals that KLINE stands for.
-        host: Name of an endpoint ("production", "market-data", "us" ...) or a host or WebSocket URL of
-            your own ("wss://stream.binance.us:9443").
+        host: Name of an endpoint ("production", "market-data", "us" ...) or a host or WebSocket URL
+            of your own ("wss://stream.binance.us:9443").
         rest_url: REST base URL that goes with a host of your own; empty: the endpoint's.
         time_unit: "MILLISECOND" or "MICROSECOND": resolution of Binance's times.
         api_key: Not needed for market data; kept for account streams, never sent.
@@ -197,5 +200,8 @@ class BinanceWebSocket(VenueClient):
     async def unsubscribe_symbols(
         self, symbols: Sequence[str], streams: Sequence[BinanceStream | str] | None = None
     ) -> None:
-        """Remove streams of symbols (default: all configured streams); returns when acknowledged."""
+        """Remove streams of symbols (default: all configured streams).
+
+        Returns when acknowledged.
+        """
         await self.unsubscribe(symbols, self.config.kinds(streams))

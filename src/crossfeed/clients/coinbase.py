@@ -1,4 +1,7 @@
-"""Coinbase under the names of the contract: `CoinbaseConfig`, `CoinbaseChannel`, `CoinbaseWebSocket`."""
+"""Coinbase under the names of the contract.
+
+`CoinbaseConfig`, `CoinbaseChannel`, `CoinbaseWebSocket`.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,7 @@ class CoinbaseConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     "the Advanced API has no such channel"
                     if self.api == "advanced"
                     else (
-                        "Coinbase requires an API key for it: give api_key, api_secret and api_passphrase"
+                        "Coinbase wants credentials for it: api_key, api_secret and api_passphrase"
                     )
                 )
                 raise UnsupportedChannelError(f"full: {why}", field="channels")

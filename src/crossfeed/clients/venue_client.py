@@ -1,9 +1,12 @@
-"""One venue's client: subscriptions, callbacks, streams, books and statistics, for any venue by name."""
+"""One venue's client.
+
+Subscriptions, callbacks, streams, books and statistics, for any venue by name.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -111,7 +114,10 @@ class VenueClient:
         self._is_connected = True
 
     async def learn_instruments(self) -> None:
-        """Learn what the venue lists, ahead of `connect`; the built-in table stands in for a silence."""
+        """Learn what the venue lists, ahead of `connect`.
+
+        The built-in table stands in for a silence.
+        """
         await self._session.learn_instruments()
 
     def instrument(self, name: str) -> Instrument:
@@ -194,8 +200,8 @@ class VenueClient:
     def on(self, data_type: str, handler: Handler, symbol: str = ALL) -> Handler:
         """Call `handler` with each event of `data_type` ("trade", "gap", "feed_status", "*").
 
-        Sync handlers run inline in the feed, async ones from a bounded queue. Returns the handler, so
-        that it can stand as a decorator.
+        Sync handlers run inline in the feed, async ones from a bounded queue. Returns the handler,
+        so that it can stand as a decorator.
         """
         self.add_handler(data_type, handler, symbol)
         return handler
@@ -263,7 +269,7 @@ class VenueClient:
             raise UnknownSymbolError(msg)
         return book
 
-    async def books(self, symbol: str) -> Any:
+    async def books(self, symbol: str) -> AsyncIterator[OrderBook]:
         """Yield the book of `symbol` after each change, conflated: always the newest state."""
         async with self.stream(
             "book", symbol=symbol, capacity=1, policy=OverflowPolicy.CONFLATE
@@ -283,7 +289,9 @@ class VenueClient:
     # ── statistics ──────────────────────────────────────────────────────────
 
     def get_stats(self) -> dict[str, Any]:
-        """Return the counters of the client: state (the worst of its connections), messages, errors,
-        reconnects, uptime, refused subscriptions, gaps, and each connection's own.
+        """Return the counters of the client.
+
+        `state` is the worst of its connections; beside it messages, errors, reconnects, uptime,
+        refused subscriptions, gaps, and under `connections` each connection's own.
         """
         return self._session.stats()

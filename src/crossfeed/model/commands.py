@@ -1,4 +1,7 @@
-"""What pure machines ask of the session. Values, not calls: the session carries them out within its budgets."""
+"""What pure machines ask of the session.
+
+Values, not calls: the session carries them out within its budgets.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ __all__ = [
     "FetchSnapshot",
     "Reconnect",
     "Refused",
-    "Resubscribe",
     "RestRequest",
+    "Resubscribe",
     "Rotate",
     "Send",
     "VenueNotice",
@@ -72,7 +75,9 @@ class FetchSnapshot(Struct, frozen=True):
 
 
 class Backfill(Struct, frozen=True):
-    """Fetch the events `first..last` (inclusive ids) of `stream` by REST; `after_ns` bounds by time.
+    """Fetch the events `first..last` (inclusive ids) of `stream` by REST.
+
+    `after_ns` bounds by time.
 
     Attributes:
         gap_id: The ledger entry it repairs.
@@ -113,14 +118,17 @@ class Send(Struct, frozen=True):
 
 
 class Acknowledged(Struct, frozen=True):
-    """The venue confirmed these wants. (Which proves nothing: first data does.)"""
+    """The venue confirmed these wants, which proves nothing: first data does."""
 
     wants: tuple[Want, ...]
     is_removal: bool = False
 
 
 class Refused(Struct, frozen=True):
-    """The venue refused these wants, with its words. `is_auth` where credentials are missing or wrong."""
+    """The venue refused these wants, with its words.
+
+    `is_auth` where credentials are missing or wrong.
+    """
 
     wants: tuple[Want, ...]
     reason: str
@@ -128,7 +136,9 @@ class Refused(Struct, frozen=True):
 
 
 class VenueNotice(Struct, frozen=True):
-    """The venue said something that is neither data nor an answer to a subscription (an error frame).
+    """The venue said something that is neither data nor an answer to a subscription.
+
+    An error frame.
 
     Attributes:
         code: The venue's code, empty if none.

@@ -1,12 +1,13 @@
 """The events: what happened at a venue, in one vocabulary for all venues.
 
-Typed attributes (`trade.price`) are the fast way. `data`, `timestamp`, `raw_message` and `exact` are views,
-built when read and remembered for the event last looked at, so that several reads in one handler cost once.
-Events are immutable msgspec Structs without garbage-collector tracking (`gc=False`): they hold no cycles.
+Typed attributes (`trade.price`) are the fast way. `data`, `timestamp`, `raw_message` and `exact`
+are views, built when read and remembered for the event last looked at, so that several reads in one
+handler cost once. Events are immutable msgspec Structs without garbage-collector tracking
+(`gc=False`): they hold no cycles.
 
-All times are integer nanoseconds: `ts_event_ns` when it happened at the venue, `ts_sent_ns` when the venue
-sent it (both 0 where the venue does not say, never made up), `ts_recv_ns` our wall clock at receipt and
-`ts_mono_ns` our monotonic clock at the same moment (for ages and latencies).
+All times are integer nanoseconds: `ts_event_ns` when it happened at the venue, `ts_sent_ns` when
+the venue sent it (both 0 where the venue does not say, never made up), `ts_recv_ns` our wall clock
+at receipt and `ts_mono_ns` our monotonic clock at the same moment (for ages and latencies).
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ _raw_readers: dict[str, list[RawReader]] = {}
 
 
 def register_raw_reader(exchange: str, reader: RawReader) -> None:
-    """Let `reader` serve `raw_message` and `exact` of the events of `exchange` whose frames it reads."""
+    """Let `reader` serve the raw views of the events of `exchange` whose frames it reads."""
     _raw_readers.setdefault(exchange, []).append(reader)
 
 
@@ -94,7 +95,7 @@ class _ViewMemo:
         self._event: object = None
         self._value: Any = None
 
-    def get(self, event: MarketData) -> Any:
+    def get(self, event: MarketData) -> Any:  # noqa: ANN401 - each view has its own type
         if self._event is not event:
             value = self._build(event)
             self._event, self._value = event, value
@@ -103,7 +104,9 @@ class _ViewMemo:
 
 
 class MarketData(Struct, frozen=True, gc=False):
-    """What all events share. Never made itself: `crossfeed.MarketData(...)` makes a `RecordedEvent`.
+    """What all events share.
+
+    Never made itself: `crossfeed.MarketData(...)` makes a `RecordedEvent`.
 
     Attributes:
         exchange: Name of the venue ("binance", "coinbase", "kraken").
@@ -137,7 +140,10 @@ class MarketData(Struct, frozen=True, gc=False):
 
     @property
     def timestamp(self) -> datetime:
-        """When it happened, aware UTC; the receive time where the venue gives none (see `marks`)."""
+        """When it happened, aware UTC.
+
+        The receive time where the venue gives none (see `marks`).
+        """
         return utc_datetime(self.ts_event_ns or self.ts_recv_ns)
 
     @property
@@ -167,8 +173,8 @@ class MarketData(Struct, frozen=True, gc=False):
         """How it reached us: "stream", or "rest" for polled and backfilled events."""
         return "rest" if self.marks & (Mark.REST | Mark.BACKFILLED) else "stream"
 
-    def _view(self) -> dict[str, Any]:
-        """Build `data`. Each kind has its own."""
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`, new at each call; each kind has its own."""
         return {}
 
 
@@ -191,7 +197,7 @@ def _build_exact(event: MarketData) -> Mapping[str, Any]:
     return floats or _NO_EXACT
 
 
-_data_memo: Final = _ViewMemo(lambda event: event._view() | _origin(event))
+_data_memo: Final = _ViewMemo(lambda event: event.values_view() | _origin(event))
 _message_memo: Final = _ViewMemo(_build_message)
 _exact_memo: Final = _ViewMemo(_build_exact)
 
@@ -238,7 +244,8 @@ class Trade(MarketData, frozen=True, gc=False):
         """True when the resting order was the buy: the taker sold."""
         return self.side is Side.SELL
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {
             "price": self.price,
             "quantity": self.quantity,
@@ -272,7 +279,8 @@ class AggTrade(MarketData, frozen=True, gc=False):
         """True when the resting order was the buy: the taker sold."""
         return self.side is Side.SELL
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {
             "price": self.price,
             "quantity": self.quantity,
@@ -304,7 +312,8 @@ class Quote(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "book_ticker"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {
             "bid_price": self.bid_price,
             "bid_quantity": self.bid_quantity,
@@ -334,7 +343,8 @@ class Ticker(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "ticker"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {
             "price": self.price,
             "last_price": self.price,
@@ -370,7 +380,8 @@ class MiniTicker(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "mini_ticker"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {
             "last_price": self.price,
             "price": self.price,
@@ -388,7 +399,8 @@ class Candle(MarketData, frozen=True, gc=False):
     Attributes:
         interval: "1s", "1m" ... "1M".
         open_time_ns: Start of the bar.
-        close_time_ns: End of the bar, exclusive (where a venue sends ...999 ms we give the next start).
+        close_time_ns: End of the bar, exclusive (where a venue sends ...999 ms we give the next
+            start).
         volume: Base units.
         trades: Number of trades, None where the venue does not count them.
         is_closed: True for the final state of a bar.
@@ -407,7 +419,8 @@ class Candle(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "kline"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {
             "interval": self.interval,
             "open_time": utc_datetime(self.open_time_ns),
@@ -439,7 +452,8 @@ class BookSnapshot(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "orderbook_snapshot"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {"bids": self.bids, "asks": self.asks, "sequence": self.sequence}
 
 
@@ -462,7 +476,8 @@ class BookDelta(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "orderbook_update"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         changes: list[list[Any]] = [["buy", price, size] for price, size in self.bids]
         changes += [["sell", price, size] for price, size in self.asks]
         return {"changes": changes}
@@ -473,7 +488,8 @@ class DepthDelta(BookDelta, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "depth"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {
             "first_update_id": self.first,
             "final_update_id": self.last,
@@ -495,7 +511,8 @@ class Heartbeat(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "heartbeat"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {"sequence": self.sequence, "last_trade_id": self.last_trade_id}
 
 
@@ -503,7 +520,8 @@ class VenueStatus(MarketData, frozen=True, gc=False):
     """State of a venue or of its products.
 
     Attributes:
-        system: The venue's word for its own state ("online", "maintenance"), empty where it gives none.
+        system: The venue's word for its own state ("online", "maintenance"), empty where it gives
+            none.
         products: The venue's own product entries.
     """
 
@@ -512,7 +530,8 @@ class VenueStatus(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "status"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {"system": self.system, "products": self.products}
 
 
@@ -525,7 +544,8 @@ class OrderEvent(MarketData, frozen=True, gc=False):
         order_id: The order concerned (a match: the maker's).
         side: Side of that order.
         price: Its price, None for market orders.
-        size: Size that applies: received size, remaining size, matched size or new size; None if absent.
+        size: Size that applies: received size, remaining size, matched size or new size; None if
+            absent.
         fields: The venue's own fields, as sent.
     """
 
@@ -539,5 +559,6 @@ class OrderEvent(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "full"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return self.fields | {"type": self.kind, "sequence": self.sequence}

@@ -19,7 +19,10 @@ class InstrumentKind(StrEnum):
 
 
 class InstrumentStatus(StrEnum):
-    """Whether an instrument trades now. Venue words we do not know become UNKNOWN and count as open."""
+    """Whether an instrument trades now.
+
+    Venue words we do not know become UNKNOWN and count as open.
+    """
 
     ONLINE = "online"
     LIMITED = "limited"
@@ -66,7 +69,10 @@ class Instrument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def unified(self) -> str:
-        """The unified name: `BASE/QUOTE`, with `:SETTLE-EXPIRY-STRIKE-SIDE` parts for derivatives."""
+        """The unified name.
+
+        `BASE/QUOTE`, with `:SETTLE-EXPIRY-STRIKE-SIDE` parts for derivatives.
+        """
         pair = f"{self.base}/{self.quote}"
         if self.kind is InstrumentKind.SPOT:
             return pair

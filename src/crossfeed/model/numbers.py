@@ -1,8 +1,10 @@
-"""Prices and sizes: floats for consumers, integer ticks and lots for books, decimals for the exact text.
+"""Prices and sizes.
+
+Floats for consumers, integer ticks and lots for books, decimals for the exact text.
 
 A text with at most 15 significant digits survives the way text -> float -> text unchanged (IEEE 754
-binary64, DBL_DIG = 15), so events carry floats. Books count in integers: `to_units` turns a float or a
-text into `value * 10**scale`, exactly or not at all.
+binary64, DBL_DIG = 15), so events carry floats. Books count in integers: `to_units` turns a float
+or a text into `value * 10**scale`, exactly or not at all.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ _FLOAT_POWERS: Final = tuple(float(10**n) for n in range(SCALE_MAX + 1))
 def is_number_text(text: str) -> bool:
     """Say whether `text` is a plain JSON-style number of at most 40 characters.
 
-    Everything that Python's own converters take beyond that (blanks, underscores, full-width digits,
-    "nan", a million digits) is refused before it reaches them.
+    Everything that Python's own converters take beyond that (blanks, underscores, full-width
+    digits, "nan", a million digits) is refused before it reaches them.
     """
     return len(text) <= NUMBER_CHARS_MAX and _NUMBER.fullmatch(text) is not None
 
@@ -96,4 +98,5 @@ def from_units(units: int, scale: int) -> float:
     Correctly rounded: one division of an integer below 2**53 by an exact power of ten, and Python's
     exact integer division beyond.
     """
-    return units / _POWERS[scale]
+    value: float = units / _POWERS[scale]
+    return value

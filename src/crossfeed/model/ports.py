@@ -1,4 +1,7 @@
-"""What the pure parts need from the world: time and chance. Implemented in `crossfeed.runtime.clock`."""
+"""What the pure parts need from the world: time and chance.
+
+Implemented in `crossfeed.runtime.clock`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ __all__ = ["Clock", "RandomSource"]
 
 
 class Clock(Protocol):
-    """A source of time. One clock serves a whole client; a simulated one drives replay and tests."""
+    """A source of time.
+
+    One clock serves a whole client; a simulated one drives replay and tests.
+    """
 
     def now_ns(self) -> int:
         """Return wall time, ns since 1970 UTC. Stamps only: it may jump."""

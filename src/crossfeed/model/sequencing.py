@@ -1,4 +1,7 @@
-"""How a venue's messages chain: the small strategy objects that integrity and books get from a venue."""
+"""How a venue's messages chain.
+
+The small strategy objects that integrity and books get from a venue.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ class BookTop10(Protocol):
 
 
 class BookRule(Protocol):
-    """One venue's rule for keeping a book. Stateless; its docstring holds the venue's numbered recipe."""
+    """One venue's rule for keeping a book.
+
+    Stateless; its docstring holds the venue's numbered recipe.
+    """
 
     @property
     def integrity(self) -> Integrity:
@@ -63,11 +69,17 @@ class BookRule(Protocol):
 
     @property
     def depth_limit(self) -> int:
-        """Levels per side that the venue maintains; the book is cut to it after each message. 0: all."""
+        """Levels per side that the venue maintains; the book is cut to it after each message.
+
+        0: all.
+        """
         ...
 
     def bridge(self, snapshot: BookSnapshot, delta: BookDelta) -> Verdict:
-        """Judge the first update(s) after a snapshot: OLD, APPLY, EARLY (snapshot too old) or GAP."""
+        """Judge the first updates after a snapshot.
+
+        OLD, APPLY, EARLY (the snapshot is too old for them) or GAP.
+        """
         ...
 
     def follow(self, sequence: int, delta: BookDelta) -> Verdict:
@@ -75,5 +87,8 @@ class BookRule(Protocol):
         ...
 
     def verify(self, book: BookTop10, checksum: int | None) -> int | None:
-        """Compute the checksum the venue sends; None where it sends none (then nothing is compared)."""
+        """Compute the checksum the venue sends.
+
+        None where it sends none (then nothing is compared).
+        """
         ...

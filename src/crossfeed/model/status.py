@@ -1,4 +1,7 @@
-"""Events about the feed itself: trust changes and gaps, delivered in the stream, in order with the data."""
+"""Events about the feed itself.
+
+Trust changes and gaps, delivered in the stream, in order with the data.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ __all__ = ["FeedStatus", "Gap", "GapRecord", "GapState", "Stream"]
 
 
 class Stream(Struct, frozen=True, gc=False):
-    """One (venue, channel, symbol) flow with its own order. Hashable: the key of all per-stream state.
+    """One (venue, channel, symbol) flow with its own order.
+
+    Hashable: the key of all per-stream state.
 
     Attributes:
         venue: Name of the venue.
@@ -50,7 +55,8 @@ class GapRecord(Struct, frozen=True, kw_only=True):
         gap_id: Number within the ledger, counted from 1.
         first: First missing number; 0 where the stream has none.
         last: Last missing number; 0 where the stream has none.
-        missing: Numbers still missing (a partial repair leaves some); 0 where they cannot be counted.
+        missing: Numbers still missing (a partial repair leaves some); 0 where they cannot be
+            counted.
         cause: "sequence", "reconnect", "tail", "checksum", "crossed", "connection", "overflow" ...
         ts_found_ns: Wall time of discovery.
         ts_closed_ns: Wall time of the resolution, 0 while open.
@@ -87,7 +93,8 @@ class FeedStatus(MarketData, frozen=True, gc=False):
 
     data_type: ClassVar[str] = "feed_status"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         return {
             "channel": self.channel,
             "previous": self.previous.name,
@@ -98,13 +105,17 @@ class FeedStatus(MarketData, frozen=True, gc=False):
 
 
 class Gap(MarketData, frozen=True, gc=False):
-    """A hole was found, or changed its state. Attribute `record` is the ledger's entry at that moment."""
+    """A hole was found, or changed its state.
+
+    Attribute `record` is the ledger's entry at that moment.
+    """
 
     record: GapRecord
 
     data_type: ClassVar[str] = "gap"
 
-    def _view(self) -> dict[str, Any]:
+    def values_view(self) -> dict[str, Any]:
+        """Build the values of `data`."""
         record = self.record
         return {
             "gap_id": record.gap_id,

@@ -8,7 +8,9 @@ __all__ = ["Integrity", "Mark", "Side", "Trust"]
 
 
 class Integrity(IntEnum):
-    """How strongly a venue lets us prove a stream. Higher is stronger; consumers may demand a minimum.
+    """How strongly a venue lets us prove a stream.
+
+    Higher is stronger; consumers may demand a minimum.
 
     A property of the (venue, channel), never of one message.
     """

@@ -88,8 +88,8 @@ else:
     class _Door(type):
         """Lets one name be both the common base of all events and the document's constructor.
 
-        A msgspec Struct cannot have a constructor of its own, and the events' constructor is the fast
-        positional one. So the public name is this door: calling it makes a `RecordedEvent`,
+        A msgspec Struct cannot have a constructor of its own, and the events' constructor is the
+        fast positional one. So the public name is this door: calling it makes a `RecordedEvent`,
         isinstance and issubclass ask the real base.
         """
 
@@ -120,7 +120,8 @@ class Excluded(Struct, frozen=True, gc=False):
 
     Attributes:
         exchange: Name of the venue.
-        reason: "no_data", "stale", "unsound", "closed", "unavailable", "suspect", "integrity", "quote".
+        reason: "no_data", "stale", "unsound", "closed", "unavailable", "suspect", "integrity",
+            "quote".
         age_s: Age of its value, seconds; 0 if it has none.
     """
 

@@ -28,7 +28,10 @@ def _exact_levels(event: BookDelta | BookSnapshot) -> tuple[ExactLevels, ExactLe
 
 
 class BookTold:
-    """Gate of a book whose every change somebody wants to hear: hands the book on after each one."""
+    """Gate of a book whose every change somebody wants to hear.
+
+    Hands the book on after each one.
+    """
 
     def __init__(self, sync: BookSync) -> None:
         """Wrap the book's own gate."""

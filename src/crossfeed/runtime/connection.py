@@ -1,4 +1,7 @@
-"""One connection of a session: its codec, its core, its subscriptions and their acknowledgements."""
+"""One connection of a session.
+
+Its codec, its core, its subscriptions and their acknowledgements.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,10 @@ class Connection:
         return SubscriptionRejectedError(venue, symbols, hint="check the symbols and channels")
 
     async def add(self, wants: Sequence[Want]) -> None:
-        """Add subscriptions; return when the venue answered. On a broken line they wait for the next."""
+        """Add subscriptions; return when the venue answered.
+
+        On a broken line they wait for the next.
+        """
         for want in wants:
             self.wants.setdefault(want, WantState.NOTED)
             self.refused.pop(want, None)
@@ -199,7 +205,10 @@ class Connection:
         self._settled.set()
 
     def on_lost(self) -> None:
-        """Forget what the broken connection had acknowledged, and wake whoever waits for an answer."""
+        """Forget what the broken connection had acknowledged.
+
+        And wake whoever waits for an answer.
+        """
         for want, state in list(self.wants.items()):
             if state is WantState.LEAVING:
                 del self.wants[want]

@@ -12,13 +12,15 @@ REASONS_MAX = 64
 class Counters:
     """What happened to the frames and events of one session.
 
-    frames = understood + invalid; events = admitted by their gates + unasked (+ duplicates dropped whole).
+    frames = understood + invalid; events = admitted by their gates + unasked (+ duplicates dropped
+    whole).
 
     Attributes:
         frames: Frames received.
         events: Events decoded.
         invalid: Frames refused, all reasons together.
-        unasked: Events of streams nobody asked for (after an unsubscribe, before an acknowledgement).
+        unasked: Events of streams nobody asked for (after an unsubscribe, before an
+            acknowledgement).
         duplicates: Events of frames that came twice on a numbered connection.
         invalid_by_reason: Refused frames by the decoder's reason.
         last_invalid: The newest refusal, for people.

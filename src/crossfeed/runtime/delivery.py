@@ -1,9 +1,9 @@
 """Delivery: from the pipeline to the subscribers, each in the mode it chose.
 
-`inline` handlers run in the feed itself: fastest, but a slow one delays its own process (which is measured
-and reported). `queued` handlers and streams are fed through a bounded queue with a policy, `thread` handlers
-through a bounded queue into a thread. Whatever a handler raises is isolated: counted, reported, and after
-`failures_max` in a row the handler is quarantined.
+`inline` handlers run in the feed itself: fastest, but a slow one delays its own process (which is
+measured and reported). `queued` handlers and streams are fed through a bounded queue with a policy,
+`thread` handlers through a bounded queue into a thread. Whatever a handler raises is isolated:
+counted, reported, and after `failures_max` in a row the handler is quarantined.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol, Self
 
 from crossfeed.errors import HandlerQuarantinedError, QueueOverflowError
 from crossfeed.runtime.queues import EventQueue, OverflowPolicy, ThreadWorker
@@ -23,6 +23,27 @@ __all__ = ["DeliveryMode", "EventStream", "Router", "Subscription"]
 log = logging.getLogger("crossfeed.delivery")
 
 Handler = Callable[[Any], object]
+
+
+class Deliverable(Protocol):
+    """What can be delivered: events, unified values, books."""
+
+    @property
+    def data_type(self) -> str:
+        """Kind, by which it is subscribed."""
+        ...
+
+    @property
+    def exchange(self) -> str:
+        """Venue it comes from."""
+        ...
+
+    @property
+    def symbol(self) -> str:
+        """Symbol, by which it is subscribed."""
+        ...
+
+
 ErrorHandler = Callable[[BaseException], object]
 
 ALL: Final = "*"
@@ -130,7 +151,7 @@ class Subscription:
             self.queue.close()
 
     async def drain(self) -> None:
-        """Run a queued handler over its queue until the subscription is closed and the queue is empty."""
+        """Run a queued handler until the subscription is closed and its queue is empty."""
         queue = self.queue
         if queue is None:
             return
@@ -159,15 +180,15 @@ def _ignore(event: object) -> None:
     """Stand in for the handler of a closed subscription."""
 
 
-def _conflation_key(event: Any) -> tuple[str, str, str]:
+def _conflation_key(event: Deliverable) -> tuple[str, str, str]:
     return (event.exchange, event.data_type, event.symbol)
 
 
 class EventStream(AsyncIterator[Any]):
     """`async for event in stream`: a bounded queue of events.
 
-    Ends when closed (`async with` does it) or when its client closes; raises QueueOverflowError if the
-    policy is DISCONNECT and the consumer was too slow.
+    Ends when closed (`async with` does it) or when its client closes; raises QueueOverflowError if
+    the policy is DISCONNECT and the consumer was too slow.
     """
 
     def __init__(self, subscriptions: list[Subscription], queue: EventQueue[Any]) -> None:
@@ -184,14 +205,14 @@ class EventStream(AsyncIterator[Any]):
         """Return itself."""
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Any:  # noqa: ANN401 - whatever was subscribed
         """Wait for the next event."""
         event = await self._queue.get()
         if event is None:
             raise StopAsyncIteration
         return event
 
-    async def __aenter__(self) -> EventStream:
+    async def __aenter__(self) -> Self:
         """Return itself."""
         return self
 
@@ -284,8 +305,11 @@ class Router:
             self.subscriptions.remove(subscription)
         self._table.clear()
 
-    def publish(self, event: Any) -> None:
-        """Hand one event to all its subscribers, in the order of their subscription. Synchronous."""
+    def publish(self, event: Deliverable) -> None:
+        """Hand one event to all its subscribers, in the order of their subscription.
+
+        Synchronous.
+        """
         by_symbol = self._table.get(event.data_type)
         found = None if by_symbol is None else by_symbol.get(event.symbol)
         if found is None:
@@ -302,7 +326,7 @@ class Router:
             except BaseException as error:  # noqa: BLE001 - supervision point: user code
                 subscription.failed(error)
 
-    def _find(self, event: Any) -> tuple[Subscription, ...]:
+    def _find(self, event: Deliverable) -> tuple[Subscription, ...]:
         names = (event.symbol, getattr(event, "unified", event.symbol))
         found = tuple(s for s in self.subscriptions if s.matches(event.data_type, names))
         self._table.setdefault(event.data_type, {})[event.symbol] = found

@@ -47,7 +47,7 @@ class Tee:
 
 
 class HeartbeatGate:
-    """Passes heartbeats on and lets their last trade id bear witness for the trades of the symbol."""
+    """Passes heartbeats on; their last trade id bears witness for the trades."""
 
     def __init__(self, inner: Gate, gates: dict[tuple[type[MarketData], str], Gate]) -> None:
         """Watch over the trades in `gates`."""

@@ -70,7 +70,8 @@ class Links:
         if own:
             return {"": own, **dict.fromkeys(self.endpoint.rest_bases, own)}
         if self.settings.ws_url:
-            # An address of one's own without its REST side: asking the real venue would mix two worlds.
+            # An address of one's own without its REST side: asking the real venue would mix two
+            # worlds.
             return {}
         return {"": self.endpoint.rest_url, **self.endpoint.rest_bases}
 
@@ -144,7 +145,8 @@ class Links:
         """Open connections in parallel; return when all are up and subscribed.
 
         Raises:
-            CrossfeedError: The first failure, the others noted on it; a connection that failed is closed.
+            CrossfeedError: The first failure, the others noted on it; a connection that failed is
+                closed.
         """
         results = await asyncio.gather(
             *(self._open(connection, deadline_s) for connection in connections),

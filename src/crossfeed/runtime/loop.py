@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop  # noqa: PLC0415 - optional, and slow to import
+        import uvloop
     except ImportError:
         return None
     return uvloop.new_event_loop

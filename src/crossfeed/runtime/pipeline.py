@@ -9,12 +9,13 @@
                                    ├─► gate.admit    in order? known? sound?     (stage 3)
                                    │     └─► BookSync   deltas → book → quotes    (stage 3b)
                                    ▼
-                 Output.events ─► Router.publish ─► inline handlers, queues, threads, aggregator (stage 4)
-                 Output.commands ─► Session.execute  (snapshots, repairs, resubscriptions; never on this way)
+                 Output.events ─► Router.publish ─► inline handlers, queues, threads, aggregator
+                 (stage 4) Output.commands ─► Session.execute  (snapshots, repairs, resubscriptions;
+                 never on this way)
 ```
 
-`Core.feed` is the seam: everything above it belongs to one connection, everything below it to subscribers.
-A compiled core replaces `PureCore` as a whole.
+`Core.feed` is the seam: everything above it belongs to one connection, everything below it to
+subscribers. A compiled core replaces `PureCore` as a whole.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Core(Protocol):
 class PureCore:
     """The reference core: codec, gates and books composed, in Python.
 
-    Made by the session, one per connection; the streams are shared by all connections of the session.
+    Made by the session, one per connection; the streams are shared by all connections of the
+    session.
 
     Args:
         codec: Speaks the venue's protocol on this connection.
@@ -118,7 +120,10 @@ class PureCore:
         return out
 
     def _refuse(self, error: DecodeError, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
-        """Count a frame that was not understood; it may have held the number that is missing next."""
+        """Count a frame that was not understood.
+
+        It may have held the number that is missing next.
+        """
         self._staged.events.clear()
         self._staged.commands.clear()
         self.counters.refuse(error)
@@ -141,7 +146,7 @@ class PureCore:
         staged = Output()
         page = self.codec.receive_rest(request, status, body, ts_recv_ns, ts_mono_ns, staged)
         self._streams.admit_rest(
-            request, staged.events, page is None, gap_id, ts_recv_ns, ts_mono_ns, out
+            request, staged.events, gap_id, ts_recv_ns, ts_mono_ns, out, is_last=page is None
         )
         out.commands += staged.commands
         return page

@@ -1,4 +1,7 @@
-"""Bounded queues between the feed and its slower consumers. Every one has a limit, a policy and counters."""
+"""Bounded queues between the feed and its slower consumers.
+
+Every one has a limit, a policy and counters.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,10 @@ class EventQueue(Generic[Item]):
         return len(self._keys) if self._key_of is not None else len(self._items)
 
     def put(self, item: Item) -> None:
-        """Add one event; never waits. After `close` or an overflow disconnect it is dropped and counted."""
+        """Add one event; never waits.
+
+        After `close` or an overflow disconnect it is dropped and counted.
+        """
         if self._closed:
             self.dropped += 1
             return
@@ -137,7 +143,10 @@ class EventQueue(Generic[Item]):
                 self._waiter = None
 
     def close(self) -> None:
-        """Take no more events; the consumer gets what waits, then None. Closing twice is harmless."""
+        """Take no more events; the consumer gets what waits, then None.
+
+        Closing twice is harmless.
+        """
         self._closed = True
         waiter = self._waiter
         if waiter is not None and not waiter.done():

@@ -1,4 +1,7 @@
-"""A session's REST side: instruments, book snapshots, gap repairs, and polls while the stream is out."""
+"""A session's REST side.
+
+Instruments, book snapshots, gap repairs, and polls while the stream is out.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class RestDesk:
     """Executes REST requests of one session within the venue's budget. Owned by the session."""
 
     def __init__(self, session: Session, base_urls: Mapping[str, str]) -> None:
-        """Prepare; nothing is opened before the first request. Without a URL every request fails."""
+        """Prepare; nothing is opened before the first request.
+
+        Without a URL every request fails.
+        """
         self._session = session
         self._base_urls = base_urls
         self._http: dict[str, HttpClient] = {}
@@ -122,7 +128,10 @@ class RestDesk:
         self._session.tasks.spawn(self._backfill(core, wanted), f"backfill:{wanted.stream}")
 
     async def _backfill(self, core: PureCore, wanted: Backfill) -> None:
-        """One round: the gate itself asks again for what is still missing, and gives up in the end."""
+        """One round: the gate itself asks again for what is still missing.
+
+        And gives up in the end.
+        """
         session = self._session
         request = core.codec.backfill_request(wanted)
         try:

@@ -1,7 +1,9 @@
-"""One venue's session: spreads subscriptions over connections and carries out the commands of the pipeline.
+"""One venue's session.
 
-Nothing here is on the way of a message; that is `pipeline.py`. This is the control path: connecting,
-subscribing, REST requests, timers, fall-back.
+Spreads subscriptions over connections and carries out the commands of the pipeline.
+
+Nothing here is on the way of a message; that is `pipeline.py`. This is the control path:
+connecting, subscribing, REST requests, timers, fall-back.
 """
 
 from __future__ import annotations
@@ -57,7 +59,10 @@ WORST_FIRST = (
 
 
 class Request(NamedTuple):
-    """What a user asked for: one kind of data of one symbol (as the user wrote it; empty: the venue)."""
+    """What a user asked for: one kind of data of one symbol as the user wrote it.
+
+    An empty symbol means the venue as a whole.
+    """
 
     kind: str
     symbol: str
@@ -251,7 +256,10 @@ class Session:
         return made
 
     def twin(self, connection: Connection) -> Connection:
-        """Make a second connection for the same subscriptions; it takes part when it is connected."""
+        """Make a second connection for the same subscriptions.
+
+        It takes part when it is connected.
+        """
         self._number += 1
         codec = self.venue.make_codec(self.table, self.options)
         name = f"{self.venue.name}-{self._number}"
@@ -356,7 +364,7 @@ class Session:
         for handler in self.state_handlers:
             self._guarded(handler, old, new)
 
-    def _guarded(self, handler: Callable[..., Any], *arguments: Any) -> None:
+    def _guarded(self, handler: Callable[..., Any], *arguments: object) -> None:
         try:
             handler(*arguments)
         except Exception as error:  # noqa: BLE001 - supervision point: user code
@@ -399,7 +407,7 @@ class Session:
         )
 
     def book(self, name: str) -> OrderBook | None:
-        """Return the maintained book of a symbol (the venue's or unified), None if there is none."""
+        """Return the maintained book of a symbol (either name), None if there is none."""
         try:
             instrument = self.table.resolve(name, quotes=self.venue.profile.quote_order)
         except ConfigError:

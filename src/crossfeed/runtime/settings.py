@@ -25,8 +25,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         api_passphrase: The same.
         parameters: Venue-specific options ("time_unit" = "MICROSECOND").
         keep_raw: Whether events keep their frame (`raw_message`, `exact`).
-        metadata: "auto" asks the venue for its instruments (with a deadline; the built-in table stands
-            in), "builtin" never asks.
+        metadata: "auto" asks the venue for its instruments (with a deadline; the built-in table
+            stands in), "builtin" never asks.
         metadata_deadline_s: How long "auto" waits.
         connect_deadline_s: How long `connect()` waits for connection and acknowledgements.
         strict: Whether one refused subscription makes `connect()` raise.

@@ -218,7 +218,10 @@ class StreamSet:
             flow.gate.on_open(now_ns, mono_ns, out)
 
     def subscribed(self, want: Want, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Learn that the venue acknowledged `want`: an image of a book may be fetched from now on."""
+        """Learn that the venue acknowledged `want`.
+
+        An image of a book may be fetched from now on.
+        """
         for flow in self.of(want):
             if isinstance(flow.gate, BookSync):
                 flow.gate.on_subscribed(now_ns, mono_ns, out)
@@ -261,11 +264,12 @@ class StreamSet:
         self,
         request: RestRequest,
         events: Sequence[MarketData],
-        is_last: bool,
         gap_id: int,
         now_ns: int,
         mono_ns: int,
         out: Output,
+        *,
+        is_last: bool,
     ) -> None:
         """Hand the events of one REST answer to the streams they were asked for."""
         if request.purpose == "backfill":

@@ -15,8 +15,8 @@ log = logging.getLogger("crossfeed.runtime")
 class TaskOwner:
     """A group of background tasks with one end.
 
-    Unlike `asyncio.TaskGroup` it outlives the call that opened it and survives the failure of a member:
-    a client must go on when one REST job fails. Failures are reported, never lost.
+    Unlike `asyncio.TaskGroup` it outlives the call that opened it and survives the failure of a
+    member: a client must go on when one REST job fails. Failures are reported, never lost.
 
     Args:
         name: Prefix of the tasks' names.

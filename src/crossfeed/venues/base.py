@@ -1,4 +1,7 @@
-"""The contract of a venue: what its folder declares, and what its codec does. Pure: no I/O, no clock."""
+"""The contract of a venue: what its folder declares, and what its codec does.
+
+Pure: no I/O, no clock.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +131,10 @@ class Profile(Struct, frozen=True, kw_only=True):
     documents: tuple[str, ...] = ()
 
     def channel(self, kind: str) -> Channel | None:
-        """Return the channel of one of our kinds, None if the venue has none. The first one listed wins."""
+        """Return the channel of one of our kinds, None if the venue has none.
+
+        The first one listed wins.
+        """
         return next((channel for channel in self.channels if channel.kind == kind), None)
 
     def named(self, name: str) -> Channel | None:
@@ -165,8 +171,8 @@ class Codec(Protocol):
     Created by `Venue.make_codec`, one per connection; lives as long as it, over reconnects.
 
     Attributes:
-        connection_sequence: Number of the frame last received, at venues that number all frames of a
-            connection (+1 each, over all channels); None where this one has none, and elsewhere
+        connection_sequence: Number of the frame last received, at venues that number all frames of
+            a connection (+1 each, over all channels); None where this one has none, and elsewhere
             always. After a `DecodeError` it is None too unless the frame merely was not for us, so
             that a counter fed with it shows the refused frame as the hole it is.
     """
@@ -174,7 +180,10 @@ class Codec(Protocol):
     connection_sequence: int | None
 
     def url_path(self, wants: Sequence[Want]) -> str:
-        """Return what is appended to the endpoint's WebSocket URL ("/stream?timeUnit=MICROSECOND")."""
+        """Return what is appended to the endpoint's WebSocket URL.
+
+        For instance "/stream?timeUnit=MICROSECOND".
+        """
         ...
 
     def on_open(self) -> None:
@@ -227,8 +236,8 @@ class Codec(Protocol):
     ) -> RestRequest | None:
         """Decode a REST answer; append events to `out`; return the next page's request, or None.
 
-        Snapshot answers yield a `BookSnapshot` (Mark.REST | Mark.SNAPSHOT), backfills and polls their
-        events (Mark.BACKFILLED, Mark.REST), oldest first.
+        Snapshot answers yield a `BookSnapshot` (Mark.REST | Mark.SNAPSHOT), backfills and polls
+        their events (Mark.BACKFILLED, Mark.REST), oldest first.
 
         Raises:
             VenueError: The venue refused (RateLimitedError with the wait it asks for).
@@ -245,8 +254,8 @@ class Venue(Struct, frozen=True, kw_only=True):
         builtin: Makes the built-in instruments.
         make_codec: Makes a codec for one connection; the table is shared by all of a client.
         book_rule: Rule of a book channel's want.
-        want: Turns one of our kinds ("trade", "kline_5m", "book_ticker") and a venue symbol into the
-            want that yields it. Raises UnsupportedChannelError with the kinds it has.
+        want: Turns one of our kinds ("trade", "kline_5m", "book_ticker") and a venue symbol into
+            the want that yields it. Raises UnsupportedChannelError with the kinds it has.
         instruments_request: REST request for the venue's metadata.
         parse_instruments: Parses its answer. Raises VenueError or DecodeError.
         wants_key: Kinds of wants that need credentials, with the sentence to say if there are none.

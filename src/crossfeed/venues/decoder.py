@@ -40,6 +40,8 @@ _KINDS: Final = (
 )  # fmt: skip
 _LEVEL_KINDS: Final = (wire.LevelPrice, wire.LevelSize, wire.LevelSide)
 _PAIR: Final = 2
+# An error may quote what came; the frame itself decides how long that is.
+_DETAIL_CHARS_MAX: Final = 200
 # 2009-01-01, before anything was traded, and the end of 2261, near the end of 64-bit ns.
 _TIME_MIN_NS: Final = 1_230_768_000 * 10**9
 _TIME_MAX_NS: Final = 9_214_646_400 * 10**9
@@ -151,7 +153,9 @@ class Decoder:
     def decode_as(
         self, tag: str, body: bytes, ts_recv_ns: int, ts_mono_ns: int
     ) -> list[MarketData]:
-        """Decode a body that is known to be of route `tag` (a REST answer, or one entry of its list).
+        """Decode a body that is known to be of route `tag`.
+
+        A REST answer, or one entry of its list.
 
         Returns:
             Its events.
@@ -171,7 +175,7 @@ class Decoder:
 
 def refusal(exchange: str, exc: Exception, frame: bytes) -> DecodeError:
     """Give a foreign decoding exception our type and a short stable reason."""
-    text = str(exc)
+    text = str(exc)[:_DETAIL_CHARS_MAX]
     if isinstance(exc, msgspec.ValidationError):
         if "missing required field" in text:
             return SchemaChangedError(exchange, "missing_field", text, frame)
@@ -295,7 +299,7 @@ def _is_wire(hint: object) -> bool:
     return isinstance(hint, type) and issubclass(hint, Wire)
 
 
-def _split_hint(hint: Any) -> tuple[Any, Any, bool]:
+def _split_hint(hint: object) -> tuple[Any, Any, bool]:
     """Return (kind, plain type, optional) of an annotation."""
     kind = None
     if get_origin(hint) is Annotated:
@@ -309,7 +313,10 @@ def _split_hint(hint: Any) -> tuple[Any, Any, bool]:
 def _slots(
     plan: _Plan, names: dict[str, object], time_unit_ns: int
 ) -> tuple[dict[str, str], list[str], str]:
-    """Turn the leaves into the expressions that fill the slots, the lines before them, and the flag."""
+    """Turn the leaves into the expressions that fill the slots.
+
+    The lines before them, and the flag.
+    """
     slots: dict[str, str] = {}
     prelude: list[str] = []
     flag = ""
@@ -466,7 +473,7 @@ class ExactReader:
 
 
 def _exact_items(
-    declaration: type[Struct], tree: Any, outer: dict[str, Any], items: list[dict[str, Any]]
+    declaration: type[Struct], tree: object, outer: dict[str, Any], items: list[dict[str, Any]]
 ) -> None:
     """Collect one mapping per event, in the order in which the builder makes them."""
     values = dict(outer)
@@ -502,7 +509,12 @@ def _has_loop(declaration: type[Struct]) -> bool:
     return bool(_plan(declaration, "w", 0).loops)
 
 
-def _exact_leaf(kind: Any, base: Any, value: Any, values: dict[str, Any]) -> None:
+def _exact_leaf(
+    kind: object,
+    base: object,
+    value: Any,  # noqa: ANN401 - JSON of any shape
+    values: dict[str, Any],
+) -> None:
     if isinstance(kind, wire.Num):
         values[kind.slot] = Decimal(str(value))
     elif isinstance(kind, wire.PairLevels):
