@@ -11,7 +11,8 @@ __all__ = ["iso_ns"]
 _FULL: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|\+00:00)", re.ASCII
 )
-_YEAR_MIN: Final = 1970
+# Before 2009 nothing was traded that we could quote.
+_YEAR_MIN: Final = 2009
 _YEAR_MAX: Final = 2261
 _SCALE: Final[tuple[int, ...]] = tuple(10 ** (9 - digits) for digits in range(10))
 _MINUTE_CHARS: Final = 17
@@ -26,8 +27,9 @@ _minute: tuple[str, int] = ("", 0)
 def iso_ns(text: str) -> int:
     """Turn "2026-07-07T22:58:01.234567Z" into ns since 1970.
 
-    Up to nine fraction digits are kept. Years outside 1970..2261 give 0, "unknown": Coinbase really
-    sends year 0001 for "no time". Cost about 0.35 us within one second, 0.8 us within one minute.
+    Up to nine fraction digits are kept. Years outside 2009..2261 give 0, "unknown": Coinbase really
+    sends year 0001 for "no time", and 1970. Cost about 0.35 us within one second, 0.8 us within one
+    minute.
 
     Raises:
         ValueError: `text` is no UTC time of that form.

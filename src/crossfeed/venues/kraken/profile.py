@@ -109,6 +109,7 @@ PROFILE: Final = Profile(
         # A heartbeat every second while idle [HB]; reconnect after about 5 s of nothing at all
         # [RC].
         silence_max_s=5.0,
+        ping_interval_s=2.0,
         # Neither a lifetime nor a subscribe deadline is documented.
         lifetime_s=0.0,
         subscribe_deadline_s=0.0,
