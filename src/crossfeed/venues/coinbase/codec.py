@@ -42,6 +42,7 @@ __all__ = ["CoinbaseCodec"]
 
 # The list of subscriptions uses other words than the request.
 _ECHO_NAMES: Final = {"level2_50": "level2_batch", "ticker_1000": "ticker_batch"}
+_NULLABLE: Final = ("price", "new_price", "size", "remaining_size", "new_size")
 _NANO_DECIMALS: Final = 9
 _FOREIGN: Final = (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError)
 
@@ -147,6 +148,7 @@ class CoinbaseCodec(TableCodec):
         try:
             symbol, unified = self.symbols[message.product_id]
             fields = _decode_fields(self._frame)
+            _check_nulls(message, fields)
             ts_event_ns = iso_ns(message.time) if message.time else _seconds(fields)
         except _FOREIGN as exc:
             raise refusal(VENUE_NAME, exc, self._frame) from exc
@@ -227,7 +229,7 @@ class CoinbaseCodec(TableCodec):
         return backfill_request(wanted)
 
     def poll_request(self, want: Want) -> RestRequest | None:
-        """Return the call that stands in for a stream, None for heartbeats and orders."""
+        """Return the call that stands in for a stream; None for heartbeats, status and orders."""
         return poll_request(want)
 
     def receive_rest(
@@ -241,6 +243,14 @@ class CoinbaseCodec(TableCodec):
     ) -> RestRequest | None:
         """Decode a REST answer; see `Codec.receive_rest`."""
         return self._rest.receive(request, status, body, ts_recv_ns, ts_mono_ns, out)
+
+
+def _check_nulls(message: OrderMessage, fields: dict[str, Any]) -> None:
+    """Refuse a number that is the text "null": read leniently it becomes None like a real null."""
+    for name in _NULLABLE:
+        if getattr(message, name) is None and fields.get(name) is not None:
+            msg = f"{name} is no number"
+            raise ValueError(msg)
 
 
 def _seconds(fields: dict[str, Any]) -> int:

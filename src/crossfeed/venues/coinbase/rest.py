@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from crossfeed.errors import DecodeError
 from crossfeed.model.commands import Backfill, RestRequest, Want
-from crossfeed.model.events import MarketData, OrderEvent, Trade, VenueStatus
+from crossfeed.model.events import MarketData, OrderEvent, Trade
 from crossfeed.model.output import Output
 from crossfeed.model.trust import Integrity, Mark, Side, Trust
 from crossfeed.venues.coinbase.errors import VENUE_NAME, check_status
@@ -48,7 +48,6 @@ class _OrderTexts(Struct):
 _decode_orders = msgspec.json.Decoder(_Orders, strict=False).decode
 _decode_texts = msgspec.json.Decoder(_OrderTexts).decode
 _decode_array = msgspec.json.Decoder(list[Raw]).decode
-_decode_products = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def backfill_request(wanted: Backfill) -> RestRequest | None:
@@ -77,7 +76,7 @@ def _trades_page(symbol: str, first: int, last: int, *, epoch: int) -> RestReque
 
 
 def poll_request(want: Want) -> RestRequest | None:
-    """Return the call that stands in for a stream; None for heartbeats and orders."""
+    """Return the call that stands in for a stream; None for heartbeats, status and orders."""
     product = f"/products/{want.symbol}"
     if want.channel == "matches":
         query = (("limit", str(_POLL_TRADES)),)
@@ -100,8 +99,6 @@ def poll_request(want: Want) -> RestRequest | None:
             symbol=want.symbol,
             channel="book",
         )
-    if want.channel == "status":
-        return RestRequest(purpose="poll", path="/products", channel="status")
     return None
 
 
@@ -144,8 +141,6 @@ class RestReader:
                 return self._trades(request, body, ts_recv_ns, ts_mono_ns, out)
             if request.channel == "full":
                 out.events += self._orders(request, body, ts_recv_ns, ts_mono_ns)
-            elif request.channel == "status":
-                out.events.append(self._products(body, ts_recv_ns, ts_mono_ns))
             else:
                 out.events += self._decode(body, ts_recv_ns, ts_mono_ns)
         except DecodeError:
@@ -181,24 +176,6 @@ class RestReader:
         if after > request.last:
             return None
         return _trades_page(request.symbol, after, request.last, epoch=request.epoch)
-
-    def _products(self, body: bytes, ts_recv_ns: int, ts_mono_ns: int) -> VenueStatus:
-        return VenueStatus(
-            exchange=VENUE_NAME,
-            symbol="",
-            unified="",
-            ts_event_ns=0,
-            ts_sent_ns=0,
-            ts_recv_ns=ts_recv_ns,
-            ts_mono_ns=ts_mono_ns,
-            marks=Mark.REST,
-            integrity=Integrity.SELF_CONTAINED,
-            trust=Trust.SOUND,
-            raw=None,
-            raw_index=0,
-            system="",
-            products=_decode_products(body),
-        )
 
     def _orders(
         self, request: RestRequest, body: bytes, ts_recv_ns: int, ts_mono_ns: int

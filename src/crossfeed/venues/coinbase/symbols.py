@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -73,10 +74,18 @@ _STATUS: Final = {
 
 def builtin_instruments() -> list[Instrument]:
     """Return the built-in table."""
-    return [
-        _instrument(f"{base}-{quote}", base, quote, tick, lot, InstrumentStatus.ONLINE)
+    products = [
+        _Product(
+            id=f"{base}-{quote}",
+            base_currency=base,
+            quote_currency=quote,
+            quote_increment=tick,
+            base_increment=lot,
+            status="online",
+        )
         for base, quote, tick, lot in _BUILTIN
     ]
+    return _instruments(products)
 
 
 def instruments_request() -> RestRequest:
@@ -99,26 +108,24 @@ def parse_instruments(status: int, body: bytes) -> list[Instrument]:
         products = _decode_products(body)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
         raise refusal(VENUE_NAME, exc, body) from exc
-    known = {product.id for product in products if product.status != "delisted"}
     try:
-        return [
-            _instrument(
-                product.id,
-                product.base_currency,
-                product.quote_currency,
-                product.quote_increment,
-                product.base_increment,
-                _status(product),
-            )
-            for product in products
-            if product.id in known or not _is_alias(product.id, known)
-        ]
+        return _instruments(products)
     except ValueError as exc:
         raise InvalidValueError(VENUE_NAME, "invalid_value", str(exc), body) from exc
 
 
-def _is_alias(product: str, known: set[str]) -> bool:
-    return product.endswith(_USDC) and product.removesuffix(_USDC) + _USD in known
+def _instruments(products: Sequence[_Product]) -> list[Instrument]:
+    alive = {product.id for product in products if product.status != "delisted"}
+    return [
+        _instrument(product, alive)
+        for product in products
+        if product.id in alive or _usd_book(product.id) not in alive
+    ]
+
+
+def _usd_book(product: str) -> str:
+    """Return the product whose book a delisted `X-USDC` is, empty for other products."""
+    return product.removesuffix(_USDC) + _USD if product.endswith(_USDC) else ""
 
 
 def _status(product: _Product) -> InstrumentStatus:
@@ -132,19 +139,18 @@ def _status(product: _Product) -> InstrumentStatus:
     return status
 
 
-def _instrument(
-    product: str, base: str, quote: str, tick: str, lot: str, status: InstrumentStatus
-) -> Instrument:
-    aliases = (product.removesuffix(_USD) + _USDC,) if product.endswith(_USD) else ()
+def _instrument(product: _Product, alive: set[str]) -> Instrument:
+    alias = product.id.removesuffix(_USD) + _USDC
+    is_aliased = product.id.endswith(_USD) and alias not in alive
     return Instrument(
         venue=VENUE_NAME,
-        symbol=product,
-        base=base,
-        quote=quote,
-        price_scale=decimals_of(tick),
-        size_scale=decimals_of(lot),
-        tick_size=tick,
-        lot_size=lot,
-        status=status,
-        aliases=aliases,
+        symbol=product.id,
+        base=product.base_currency,
+        quote=product.quote_currency,
+        price_scale=decimals_of(product.quote_increment),
+        size_scale=decimals_of(product.base_increment),
+        tick_size=product.quote_increment,
+        lot_size=product.base_increment,
+        status=_status(product),
+        aliases=(alias,) if is_aliased else (),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from crossfeed.model.events import BookDelta, BookSnapshot, Heartbeat, Ticker, Trade, VenueStatus
 from crossfeed.model.trust import Integrity, Mark, Side
@@ -29,6 +29,9 @@ from crossfeed.venues.wire import (
 )
 
 __all__ = ["KINDS", "REST_ROUTES", "ROUTES", "ErrorFrame", "OrderMessage", "Subscriptions"]
+
+MaybeId = Annotated[int, Meta(ge=-1)]
+"""An id that may be missing (-1)."""
 
 # `side` of matches and of REST trades is the maker's: a resting sell was hit by a buyer.
 _TAKER_SIDE: Final = {"buy": Side.SELL, "sell": Side.BUY}
@@ -67,21 +70,22 @@ class TickerMessage(Wire):
     "time":"2022-12-01T00:00:00.122581Z","trade_id":463751434,"last_size":"0.05"}`
 
     Its `side` is the taker's, unlike that of matches; no event carries it. Sizes exist since 2022;
-    what concerns the last trade is missing where there was none lately.
+    what concerns the last trade is missing where there was none lately. What is missing reads as
+    0 (ids: -1) here and becomes None: "null" as a text, which a nullable number takes, is refused.
     """
 
     product_id: Annotated[str, Symbol()]
     price: Annotated[Price, Num("price")]
-    open_24h: Annotated[Size | None, Num("open", zero_is_none=True)] = None
-    high_24h: Annotated[Size | None, Num("high", zero_is_none=True)] = None
-    low_24h: Annotated[Size | None, Num("low", zero_is_none=True)] = None
-    volume_24h: Annotated[Size | None, Num("volume")] = None
-    best_bid: Annotated[Size | None, Num("best_bid", zero_is_none=True)] = None
-    best_bid_size: Annotated[Size | None, Num("best_bid_quantity")] = None
-    best_ask: Annotated[Size | None, Num("best_ask", zero_is_none=True)] = None
-    best_ask_size: Annotated[Size | None, Num("best_ask_quantity")] = None
-    last_size: Annotated[Size | None, Num("last_quantity")] = None
-    trade_id: Annotated[Count | None, Int("trade_id")] = None
+    volume_24h: Annotated[Size, Num("volume")]
+    open_24h: Annotated[Size, Num("open", zero_is_none=True)] = 0.0
+    high_24h: Annotated[Size, Num("high", zero_is_none=True)] = 0.0
+    low_24h: Annotated[Size, Num("low", zero_is_none=True)] = 0.0
+    best_bid: Annotated[Size, Num("best_bid", zero_is_none=True)] = 0.0
+    best_bid_size: Annotated[Size, Num("best_bid_quantity", zero_is_none=True)] = 0.0
+    best_ask: Annotated[Size, Num("best_ask", zero_is_none=True)] = 0.0
+    best_ask_size: Annotated[Size, Num("best_ask_quantity", zero_is_none=True)] = 0.0
+    last_size: Annotated[Size, Num("last_quantity", zero_is_none=True)] = 0.0
+    trade_id: Annotated[MaybeId, Int("trade_id", negative_is_none=True)] = -1
     time: Annotated[str | None, IsoTime("ts_event_ns")] = None
 
 
@@ -265,10 +269,10 @@ class RestTicker(Wire):
 
     price: Annotated[Price, Num("price")]
     volume: Annotated[Size, Num("volume")]
-    bid: Annotated[Size | None, Num("best_bid", zero_is_none=True)] = None
-    ask: Annotated[Size | None, Num("best_ask", zero_is_none=True)] = None
-    size: Annotated[Size | None, Num("last_quantity")] = None
-    trade_id: Annotated[Count | None, Int("trade_id")] = None
+    bid: Annotated[Size, Num("best_bid", zero_is_none=True)] = 0.0
+    ask: Annotated[Size, Num("best_ask", zero_is_none=True)] = 0.0
+    size: Annotated[Size, Num("last_quantity", zero_is_none=True)] = 0.0
+    trade_id: Annotated[MaybeId, Int("trade_id", negative_is_none=True)] = -1
     time: Annotated[str | None, IsoTime("ts_event_ns")] = None
     product_id: Annotated[str, Symbol()] = ""
 

@@ -70,7 +70,6 @@ class AdvancedCodec(TableCodec):
         self._requests = SubscriptionList()
         self._rest = RestReader(keep_raw=options.keep_raw)
         self._candles: dict[str, Candle] = {}
-        self._has_heartbeats = False
         self._is_heartbeat_wanted = False
         self._ts_recv_ns = 0
         self._events: list[MarketData] = []
@@ -86,7 +85,6 @@ class AdvancedCodec(TableCodec):
         """Forget the requests, the counter and the unfinished candles of the last connection."""
         self._requests.reset()
         self._candles.clear()
-        self._has_heartbeats = False
         self.connection_sequence = None
 
     def names_on_wire(self, symbol: str) -> tuple[str, ...]:
@@ -100,11 +98,8 @@ class AdvancedCodec(TableCodec):
         """Return the frames that subscribe `wants`: one channel in each, and the heartbeats."""
         self.ask(wants)
         self._is_heartbeat_wanted |= _HEARTBEATS in wants
-        frames = list(self._requests_of("subscribe", wants, ts_ns))
-        if not self._has_heartbeats and _HEARTBEATS not in wants:
-            frames += self._requests_of("subscribe", [_HEARTBEATS], ts_ns)
-        self._has_heartbeats = True
-        return frames
+        wants = [*wants, _HEARTBEATS] if wants else []
+        return list(self._requests_of("subscribe", wants, ts_ns))
 
     def unsubscribe(self, wants: Sequence[Want], ts_ns: int) -> list[bytes]:
         """Return the frames that unsubscribe `wants`. The heartbeats come back at once."""

@@ -54,6 +54,7 @@ LIMITS: Final = Limits(
     # connection of ours, and idle channels are closed after 60 to 90 s without them.
     lifetime_s=0.0,
     silence_max_s=10.0,
+    ping_interval_s=5.0,
 )
 
 CHANNELS: Final = (

@@ -96,18 +96,18 @@ class Trades(Wire):
 
 
 class TickerItem(Wire):
-    """One ticker; `ticker_batch` leaves the best prices out."""
+    """One ticker; `ticker_batch` leaves the best prices out. What is missing reads as 0: None."""
 
     product_id: Annotated[str, Symbol()]
     price: Annotated[Price, Num("price")]
-    volume_24_h: Annotated[Size | None, Num("volume")] = None
-    low_24_h: Annotated[Size | None, Num("low", zero_is_none=True)] = None
-    high_24_h: Annotated[Size | None, Num("high", zero_is_none=True)] = None
-    price_percent_chg_24_h: Annotated[Real | None, Num("price_change_percent")] = None
-    best_bid: Annotated[Size | None, Num("best_bid", zero_is_none=True)] = None
-    best_bid_quantity: Annotated[Size | None, Num("best_bid_quantity")] = None
-    best_ask: Annotated[Size | None, Num("best_ask", zero_is_none=True)] = None
-    best_ask_quantity: Annotated[Size | None, Num("best_ask_quantity")] = None
+    volume_24_h: Annotated[Size, Num("volume")]
+    price_percent_chg_24_h: Annotated[Real, Num("price_change_percent")]
+    low_24_h: Annotated[Size, Num("low", zero_is_none=True)] = 0.0
+    high_24_h: Annotated[Size, Num("high", zero_is_none=True)] = 0.0
+    best_bid: Annotated[Size, Num("best_bid", zero_is_none=True)] = 0.0
+    best_bid_quantity: Annotated[Size, Num("best_bid_quantity", zero_is_none=True)] = 0.0
+    best_ask: Annotated[Size, Num("best_ask", zero_is_none=True)] = 0.0
+    best_ask_quantity: Annotated[Size, Num("best_ask_quantity", zero_is_none=True)] = 0.0
 
 
 class TickersEvent(Wire):
@@ -263,14 +263,17 @@ class ErrorFrame(Wire):
 
 
 class ChannelProbe(Probe):
-    """Tells the messages apart; an error has a `type` where all others have a `channel`."""
+    """Tells the messages apart; an error has a `type` where all others have a `channel`.
+
+    Other words in `type` belong to Coinbase Exchange, whose events carry the same exchange.
+    """
 
     channel: str = ""
     type: str = ""
 
     def tag(self) -> str:
-        """Return the channel, or the type of what has none."""
-        return self.channel or self.type
+        """Return the channel, or "error"."""
+        return self.channel or ("error" if self.type == "error" else "")
 
 
 class Numbered(Wire):
