@@ -97,7 +97,7 @@ class _Answer(Struct, gc=False):
 
 
 class _TradeRow(Struct, array_like=True, gc=False):
-    """`["63501.90000","0.00100000",1783465204.5855806,"b","l","",64175815]`; the taker's side."""
+    """`["64010.20000","0.00100000",1772366404.5855806,"b","l","",10218208]`; the taker's side."""
 
     price: Price
     quantity: Quantity
@@ -114,7 +114,7 @@ class _Depth(Struct, gc=False):
 
 
 class _OhlcRow(Struct, array_like=True, gc=False):
-    """`[1783465200,"63501.9","63510.0","63500.0","63505.1","63504.2","12.5",321]`."""
+    """`[1772366400,"64001.9","64010.0","64000.0","64005.1","64004.2","12.5",321]`."""
 
     time: Annotated[int, Meta(ge=0, lt=1 << 33)]
     open: Price
