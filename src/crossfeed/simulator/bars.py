@@ -159,13 +159,6 @@ class BarSeries:
             past.append((minute - back, bar))
         self._minutes = {**dict(reversed(past)), **self._minutes}
 
-    def span(self, start_ns: int, end_ns: int) -> Bar:
-        """Return the sum of the minutes that start in `start_ns <= start < end_ns`."""
-        if not self._has_past:
-            self._make_past()
-        first = -(-start_ns // MINUTE_NS)
-        return self._sum(start_ns, range(first, -(-end_ns // MINUTE_NS)))
-
     def _sum(self, start_ns: int, minutes: Iterable[int]) -> Bar:
         """Merge the bars of the given minutes, oldest first."""
         total: Bar | None = None

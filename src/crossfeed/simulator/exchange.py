@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Board", "Exchange"]
 
+_ALL_MAX = 100
+
 
 class Board:
     """One symbol of one venue: turns what its market does into the venue's streams.
@@ -150,6 +152,20 @@ class Exchange:
             board = self.boards[symbol] = self.make_board(market)
             self.world.watch(market, board)
         return board
+
+    def lively(self) -> list[str]:
+        """Return the symbols that answers about "all symbols" tell of.
+
+        With thousands of symbols only those that somebody asked for or that have traded: making
+        all markets for one question would stop the loop for seconds.
+        """
+        if len(self.instruments) <= _ALL_MAX:
+            return list(self.instruments)
+        return [
+            symbol
+            for symbol, one in self.instruments.items()
+            if self.world.has_market(self.owner, one.unified)
+        ]
 
     def market(self, symbol: str) -> Market | None:
         """Return the market of a listed symbol, None for an unknown one."""

@@ -26,6 +26,8 @@ __all__ = ["FaultInjector"]
 _NS = 1_000_000_000
 _MASK = (1 << 64) - 1
 _UNIT = 1.0 / (1 << 64)
+#: Messages a stall holds back per connection; more are lost.
+HELD_MAX = 200_000
 #: What a mid-frame cut begins to send.
 _HALF = b'{"this message":"was cut in the middle of its frame and must never be delivered"}'
 
@@ -187,7 +189,11 @@ class FaultInjector:
         session = item.sub.session
         held = self._held.get(session.number)
         if held is not None:
-            held.append(item)
+            if len(held) < HELD_MAX:
+                held.append(item)
+            else:
+                item.payload = session.seal(item.payload)
+                item.lose("overflow")
             return
         if not self.is_stopped and self._rules:
             state = self._state(item.sub)
@@ -255,7 +261,7 @@ class FaultInjector:
         else:
             payload = sub.session.seal(item.payload)
             item.lose("corrupted")
-            sub.session.put(corrupt(payload, rule.variant))
+            sub.session.put_spoiled(corrupt(payload, rule.variant))
 
     def _delay(self, item: _Item, due_ns: int) -> None:
         """Send a message later, on its own."""

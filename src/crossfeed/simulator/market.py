@@ -334,6 +334,12 @@ class Market:
         at = max(0, first_id - trades[0].id)
         return list(islice(trades, at, at + limit))
 
+    def trades_between(self, first_id: int, last_id: int) -> list[Trade]:
+        """Return the kept trades with ids in `first_id..last_id`, ascending."""
+        oldest = self.trades[0].id if self.trades else 0
+        first_id = max(first_id, oldest)
+        return self.trades_from(first_id, last_id - first_id + 1)
+
     def restart_ids(self) -> None:
         """Begin all numbering again near 1, as a venue does after a rebuild of its engine."""
         self.epoch += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from random import Random
 
+from crossfeed.simulator.bars import MINUTE_NS
 from crossfeed.simulator.market import Market
 from crossfeed.simulator.reference import ReferencePrice
 
@@ -22,6 +23,9 @@ _TOP_SPREAD = 0.3e-4
 _ROUND_SHARE = 0.35
 _ROUND_TICKS = 10
 _AMEND_SHARE = 0.04
+#: Trades a market opens with, in the milliseconds before its first action.
+OPENING_TRADES = 60
+_MS = 1_000_000
 _LARGE_TAKER_SHARE = 0.08
 
 
@@ -69,16 +73,21 @@ class OrderFlow:
         self._lots_mean = lots_mean
 
     def open_book(self, now_ns: int) -> None:
-        """Fill the empty book and trade a little, so that there is a market to show."""
+        """Fill the empty book and trade a while, so that there is a market to show."""
         market = self.market
         while len(market.book.orders) < self._orders_wanted:
             market.begin(now_ns)
             self._place(self._fair(now_ns), is_buy=len(market.book.orders) % 2 == 0)
             market.end()
-        for number in range(3):
-            market.begin(now_ns)
-            market.take(self._lots(), is_buy=number % 2 == 0)
+        minute_ns = now_ns // MINUTE_NS * MINUTE_NS
+        for number in range(OPENING_TRADES):
+            market.begin(max(minute_ns, now_ns - (OPENING_TRADES - number) * _MS))
+            market.take(self._lots(), is_buy=self._random() < 0.5)
             market.end()
+            while len(market.book.orders) < self._orders_wanted:
+                market.begin(market.now_ns)
+                self._place(self._fair(now_ns), is_buy=self._random() < 0.5)
+                market.end()
 
     def act(self, now_ns: int) -> None:
         """Do one action at `now_ns`; the market's fields tell what came of it."""

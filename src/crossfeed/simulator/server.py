@@ -252,8 +252,7 @@ class Connection(asyncio.Protocol):
     def _end_slow(self, session: Session) -> None:
         """Close a client that leaves too much unread."""
         assert self._transport is not None, "checked by flush"
-        session.exchange.ledger.connections[session.exchange.name, "slow client"] += 1
-        session.close(session.rules.slow_close_code, session.rules.slow_reason, 0)
+        session.finish("slow client", session.exchange.scheduler.now_ns)
         self._is_closing = True
         self._transport.write(
             encode_close(session.rules.slow_close_code, session.rules.slow_reason)

@@ -123,6 +123,10 @@ class Session:
         """Send one text message."""
         self.out.append(payload)
 
+    def put_spoiled(self, payload: bytes) -> None:
+        """Send one text message that a fault has made unreadable: it is no delivery."""
+        self.out.append(payload)
+
     def seal(self, payload: bytes) -> bytes:
         """Make a stream's message this connection's own (number it); none here does so."""
         return payload

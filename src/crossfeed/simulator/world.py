@@ -119,6 +119,10 @@ class World:
         """Return a market, making it and its book at the first use."""
         return self._flow(venue, unified).market
 
+    def has_market(self, venue: str, unified: str) -> bool:
+        """Tell whether a market exists already: it has been asked for, or has acted."""
+        return (venue, unified) in self._flows
+
     def _flow(self, venue: str, unified: str) -> OrderFlow:
         flow = self._flows.get((venue, unified))
         if flow is None:

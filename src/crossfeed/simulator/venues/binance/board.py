@@ -251,9 +251,7 @@ class BinanceBoard(Board):
     def candle(self, interval: str, start_ns: int, end_ns: int) -> Bar:
         """Return the candle that starts at `start_ns`, with the trades before `end_ns`."""
         if interval != "1s":
-            is_running = end_ns % MINUTE_NS or end_ns > self.market.now_ns
-            bars = self.market.bars
-            return bars.since(start_ns, end_ns) if is_running else bars.span(start_ns, end_ns)
+            return self.market.bars.since(start_ns, end_ns)
         bar = Bar(start_ns, self.market.last_price)
         found = []
         for trade in reversed(self.market.trades):

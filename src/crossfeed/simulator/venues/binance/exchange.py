@@ -97,7 +97,7 @@ class BinanceExchange(Exchange):
         def push(now_ns: int) -> bool:
             if not target.groups:
                 return False
-            boards = [self.binance_board(symbol) for symbol in self.instruments]
+            boards = [self.binance_board(symbol) for symbol in self.lively()]
             changed = [
                 board
                 for board in boards

@@ -70,7 +70,7 @@ class _Query:
         """Return the boards of `symbol`, `symbols` or all."""
         if "symbol" in self.params:
             return [self.board()]
-        names = list(self._rest.venue.instruments)
+        names = self._rest.venue.lively()
         if "symbols" in self.params:
             try:
                 names = msgspec.json.decode(self.params["symbols"], type=list[str])

@@ -85,7 +85,7 @@ class CoinbaseRest:
             return json_response(
                 {
                     name: {"stats_24hour": _stats(self._venue.coinbase_board(name), now_ns)}
-                    for name in self._venue.instruments
+                    for name in self._venue.lively()
                 }
             )
         action = self._product_routes.get(parts[2] if len(parts) > 2 else "")  # noqa: PLR2004
@@ -160,10 +160,10 @@ class CoinbaseRest:
         if not 1 <= limit <= _TRADES_MAX:
             raise _RefusedError(400, "limit must be between 1 and 1000")
         market = board.market
-        after = _integer(params, "after", market.ids.trade + 1)
+        after = min(_integer(params, "after", 1 << 62), market.ids.trade + 1)
         before = _integer(params, "before", 0)
         first = max(after - limit, before + 1)
-        page = market.trades_from(first, min(after, market.ids.trade + 1) - first)
+        page = market.trades_between(first, after - 1)
         rows = [_trade_row(board, one) for one in reversed(page)]
         headers = {"CB-BEFORE": str(page[-1].id), "CB-AFTER": str(page[0].id)} if page else {}
         return json_response(rows, headers=headers)

@@ -93,7 +93,7 @@ class CoinbaseSession(Session):
             request = json.loads(payload)
         except (ValueError, RecursionError):
             raise _RefusedError("Malformed JSON", "Malformed JSON") from None
-        if not isinstance(request, dict) or request.get("type") not in {"subscribe", "unsubscribe"}:
+        if not isinstance(request, dict) or request.get("type") not in ("subscribe", "unsubscribe"):
             raise _RefusedError("Type has to be either subscribe or unsubscribe", "Malformed JSON")
         return request
 

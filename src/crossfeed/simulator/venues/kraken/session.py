@@ -135,7 +135,7 @@ class KrakenSession(Session):
         if channel in _OPTIONS:
             name, default, allowed = _OPTIONS[channel]
             option = params.get(name, default)
-            if option not in allowed or isinstance(option, bool):
+            if option not in allowed or type(option) is not type(default):
                 for symbol in symbols:
                     refuse(_BAD_OPTION[channel], symbol=symbol)
                 return
