@@ -134,7 +134,7 @@ class BookSource(Protocol):
         ...
 
     @property
-    def last_event(self) -> BookDelta | BookSnapshot | None:
+    def last_applied(self) -> BookDelta | BookSnapshot | None:
         """Newest message in the levels."""
         ...
 
@@ -207,7 +207,7 @@ class OrderBook:
     @property
     def ts_event_ns(self) -> int:
         """Venue time of the last update, 0 where the venue gives none or there was none yet."""
-        event = self._source.last_event
+        event = self._source.last_applied
         return 0 if event is None else event.ts_event_ns
 
     def age_ms(self, mono_ns: int) -> float | None:
@@ -216,7 +216,7 @@ class OrderBook:
         Args:
             mono_ns: Monotonic time now.
         """
-        event = self._source.last_event
+        event = self._source.last_applied
         return None if event is None else (mono_ns - event.ts_mono_ns) / 1e6
 
     def best(self) -> Top | None:
@@ -278,7 +278,7 @@ class OrderBook:
     def image(self, count: int | None = None) -> BookImage:
         """Take an immutable image of the best `count` levels, of all if it is None."""
         source, trust = self._source, self._source.trust
-        event = source.last_event
+        event = source.last_applied
         bids, asks = source.ladder.depth(max(self.level_counts) if count is None else count)
         return BookImage(
             stream=trust.stream,

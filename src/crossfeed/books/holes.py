@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from crossfeed.books.ports import TrustKeeper
-from crossfeed.model.events import BookDelta
+from crossfeed.model.events import BookDelta, BookSnapshot
 from crossfeed.model.output import Output
 from crossfeed.model.status import GapState
 
-__all__ = ["BookHoles"]
+__all__ = ["BookHoles", "is_counted_anew"]
 
 HOLES_MAX: Final = 256
 
@@ -73,3 +73,13 @@ class BookHoles:
         gap_ids, self._gap_ids = self._gap_ids, []
         for gap_id in gap_ids:
             self._trust.close_gap(gap_id, GapState.SNAPSHOT, now_ns, mono_ns, out)
+
+
+def is_counted_anew(delta: BookDelta, last: BookDelta | BookSnapshot | None, sequence: int) -> bool:
+    """Say whether an update with an old number looks new: the venue may count anew.
+
+    By its time where the venue gives one, else by a number far below the newest.
+    """
+    if last is not None and last.ts_event_ns > 0 < delta.ts_event_ns:
+        return delta.ts_event_ns > last.ts_event_ns
+    return delta.last < sequence // 2

@@ -40,6 +40,11 @@ class TrustKeeper(Protocol):
         """Why."""
         ...
 
+    @property
+    def detail(self) -> str:
+        """The same as a sentence, may be empty."""
+        ...
+
     def watch(self, changed: Callable[[], None]) -> None:
         """Have `changed` called after every change."""
         ...

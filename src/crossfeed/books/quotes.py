@@ -1,14 +1,15 @@
-"""Quotes from the top of a book."""
+"""What a book tells about itself as events: its top, and the whole of it."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from crossfeed.books.ladder import Ladder
 from crossfeed.books.ports import TrustKeeper
 from crossfeed.model.events import BookDelta, BookSnapshot, Quote
 from crossfeed.model.trust import Mark
 
-__all__ = ["TopFigures", "quote_of"]
+__all__ = ["TopFigures", "image_of", "quote_of"]
 
 TopFigures = tuple[float, float, float, float]
 """Bid price, bid size, ask price, ask size."""
@@ -40,4 +41,32 @@ def quote_of(
         top[2],
         top[3],
         sequence,
+    )
+
+
+def image_of(
+    ladder: Ladder, event: BookDelta | BookSnapshot, trust: TrustKeeper, sequence: int
+) -> BookSnapshot:
+    """Make the snapshot of a whole book as it stands after `event`. Cost O(levels).
+
+    It keeps no frame and no checksum: it is put together from an image and later updates.
+    """
+    bids, asks = ladder.depth(max(len(ladder.bids), len(ladder.asks), 1))
+    return BookSnapshot(
+        event.exchange,
+        event.symbol,
+        event.unified,
+        event.ts_event_ns,
+        event.ts_sent_ns,
+        event.ts_recv_ns,
+        event.ts_mono_ns,
+        Mark.SNAPSHOT,
+        trust.integrity,
+        trust.current,
+        None,
+        0,
+        bids,
+        asks,
+        sequence,
+        None,
     )

@@ -11,10 +11,10 @@ from crossfeed.books.assembly import Assembler, ExactReader
 from crossfeed.books.audit import AuditReport
 from crossfeed.books.book import OrderBook
 from crossfeed.books.crossing import CrossingWatch
-from crossfeed.books.holes import BookHoles
+from crossfeed.books.holes import BookHoles, is_counted_anew
 from crossfeed.books.ladder import Ladder
 from crossfeed.books.ports import TrustKeeper
-from crossfeed.books.quotes import TopFigures, quote_of
+from crossfeed.books.quotes import TopFigures, image_of, quote_of
 from crossfeed.books.rebuild import NEVER_NS, SECOND_NS, BookLimits, Purpose, Rebuild
 from crossfeed.books.stats import BookState, BookStats
 from crossfeed.model.events import BookDelta, BookSnapshot, MarketData
@@ -46,7 +46,8 @@ class BookSync:
         book: The public view.
         ladder: The levels; another object after each rebuild from REST.
         sequence: Update number the levels stand at.
-        last_event: Newest message in the levels, None before the first (for freshness).
+        last_event: Newest message taken in, None before the first (for freshness).
+        last_applied: Newest message that is in the levels, None before the first.
         state: How far the book is.
         wants_quotes: Whether a `Quote` is emitted each time the top moves.
         wants_deltas: Whether the book's own events are passed on.
@@ -84,6 +85,7 @@ class BookSync:
         self.ladder = Ladder(price_scale, size_scale)
         self.sequence = 0
         self.last_event: BookDelta | BookSnapshot | None = None
+        self.last_applied: BookDelta | BookSnapshot | None = None
         self.state = BookState.WAITING
         self.wants_quotes = wants_quotes
         self.wants_deltas = wants_deltas
@@ -148,7 +150,7 @@ class BookSync:
         if self._depth:
             ladder.cut(self._depth)
         self.sequence = event.last
-        self.last_event = event
+        self.last_event = self.last_applied = event
         self._applied += 1
         if event.checksum is not None and not self._assembler.is_verified(ladder, event):
             self._desync("checksum", event.ts_recv_ns, event.ts_mono_ns, out)
@@ -225,10 +227,8 @@ class BookSync:
     def _drop_old(self, event: BookDelta, out: Output) -> None:
         """Drop a repeated update, unless several show that the venue has begun to count anew."""
         self._duplicates += 1
-        last_ns = 0 if self.last_event is None else self.last_event.ts_event_ns
-        is_timed = last_ns > 0 and event.ts_event_ns > 0
-        is_new = event.ts_event_ns > last_ns if is_timed else event.last < self.sequence // 2
-        self._votes = self._votes + 1 if is_new else 0
+        is_anew = is_counted_anew(event, self.last_applied, self.sequence)
+        self._votes = self._votes + 1 if is_anew else 0
         if self._votes >= RESTART_VOTES:
             now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
             self._desync("restart", now_ns, mono_ns, out, first=self.sequence + 1)
@@ -256,6 +256,7 @@ class BookSync:
             if verdict is Verdict.GAP:
                 self._holes.open_before(before, event, "sequence", out)
         self._waiting += 1
+        self.last_event = event
         self._pass_on(event, out)
 
     def _take_stream_image(self, image: BookSnapshot, out: Output) -> None:
@@ -263,7 +264,7 @@ class BookSync:
         self._connected(image, out)
         self._assembler.load(self.ladder, image)
         self.sequence = image.sequence
-        self.last_event = image
+        self.last_event = self.last_applied = image
         if self._assembler.is_verified(self.ladder, image):
             self._go_live(image.ts_recv_ns, image.ts_mono_ns, out)
             self._pass_on(image, out)
@@ -276,8 +277,8 @@ class BookSync:
     def on_snapshot(self, image: BookSnapshot, epoch: int, out: Output) -> None:
         """Take a REST image that was asked for as `epoch` (see `FetchSnapshot`).
 
-        It becomes the book together with the updates kept since; an image older than those is
-        fetched again, one of an older epoch is dropped and counted.
+        It becomes the book together with the updates kept since. An image older than those is
+        fetched again, one of an older epoch dropped.
         """
         if not self._rebuild.is_answer(epoch):
             self._void_images += 1
@@ -315,24 +316,28 @@ class BookSync:
         has_window = self.ladder.has_window
         self._window_min = self._limits.window_levels_min if has_window else 0
         self.sequence = updates[-1].last if updates else image.sequence
-        self.last_event = updates[-1] if updates else image
+        self.last_applied = updates[-1] if updates else image
         self._bridge_from = None if updates else image
         if was_live and self._is_reconnected and before < self.sequence:
             self._holes.open(
                 before + 1, self.sequence, "reconnect", now_ns, mono_ns, out, is_countable=False
             )
         self._go_live(now_ns, mono_ns, out)
-        whole = replace(
-            image,
-            sequence=self.sequence,
-            ts_event_ns=self.last_event.ts_event_ns,
-            trust=self.trust.current,
-            raw=None,
-        )
+        self._tell_whole(now_ns, mono_ns, out)
+
+    def _tell_whole(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Tell the book as it stands: the whole of it to who follows its changes, and its top."""
+        assert self.last_applied is not None, "a live book was made from something"
+        stamped = replace(self.last_applied, ts_recv_ns=now_ns, ts_mono_ns=mono_ns)
         if self.wants_deltas:
-            bids, asks = self.ladder.depth(max(len(self.ladder.bids), len(self.ladder.asks)))
-            out.events.append(replace(whole, bids=bids, asks=asks))
-        self._tell_top(self.ladder.best(), whole, out)
+            out.events.append(image_of(self.ladder, stamped, self.trust, self.sequence))
+        self._tell_top(self.ladder.best(), stamped, out)
+
+    def republish(self, after: MarketData | None, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Give out the state as it stands, whatever `after` told (a line takes over)."""
+        del after
+        if self.last_applied is not None:
+            self._tell_whole(now_ns, mono_ns, out)
 
     def _go_live(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Close what was open against the book and call it sound."""
@@ -348,10 +353,7 @@ class BookSync:
         self.trust.report("book", _SOUND, cause, now_ns, mono_ns, out)
 
     def resync(self, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Throw the book away and build it anew (operator, hole in the connection's numbering).
-
-        Nothing happens while it is being built already.
-        """
+        """Build the book anew (wish, hole in the connection's numbering); not while it is built."""
         if self.state is BookState.LIVE:
             self._desync(cause, now_ns, mono_ns, out)
 
@@ -379,13 +381,10 @@ class BookSync:
             self._choose_path()
 
     def begin_audit(self, mono_ns: int, out: Output) -> bool:
-        """Ask for a REST image to compare the live book with; the result is in `last_audit`.
+        """Ask for a REST image, numbered like the updates, to compare the live book with.
 
-        For books whose images are numbered like their updates: both are compared at the same
-        number. A difference is told as an alert and the book is rebuilt.
-
-        Returns:
-            False where it cannot be done now: not live and sound, or an image is on its way.
+        The result is in `last_audit`; a difference is told as an alert and the book is rebuilt.
+        Returns False where that cannot be done now: not sound, or an image is on its way.
         """
         if not (self._is_plain and self._is_rest):
             return False
@@ -434,9 +433,8 @@ class BookSync:
     def on_open(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """A new connection carries the stream.
 
-        A book with REST images goes on if its first update follows the last one of the old
-        connection; if not, that is a gap of cause "reconnect". A book whose image comes in the
-        stream waits for it.
+        A book with REST images goes on if its first update follows the last one, else that is a gap
+        of cause "reconnect". A book whose image comes in the stream waits for it.
         """
         self._drop_connection(now_ns, mono_ns, out)
         self._is_reconnected = self.state is BookState.LIVE

@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from crossfeed.integrity.backfill import SECOND_NS, BackfillLimits, BackfillPolicy, Repairs
+from crossfeed.integrity.connection_counter import ConnectionCounter, HoleObserver
+from crossfeed.integrity.gate_stats import GateStats
+from crossfeed.integrity.open_gates import ChainGate, OpenGate
 from crossfeed.integrity.trust import NEVER_NS, StreamTrust
 from crossfeed.model.events import MarketData
 from crossfeed.model.output import Output
-from crossfeed.model.status import GapState
 from crossfeed.model.trust import Mark, Trust
 
-__all__ = ["ConnectionCounter", "GateStats", "HoleObserver", "IdGate", "OpenGate"]
+__all__ = ["ChainGate", "ConnectionCounter", "GateStats", "HoleObserver", "IdGate", "OpenGate"]
 
 RESTART_VOTES: Final = 3
 _SOUND: Final = Trust.SOUND
 _NO_FAST_PATH: Final = -1
 _OLD_NEWS: Final = Mark.HISTORY | Mark.REST | Mark.BACKFILLED
-
-
-class GateStats(Struct, frozen=True, kw_only=True):
-    """Counts of one gate: admitted + fetched = passed + duplicates + backfilled + unasked + held.
-
-    Attributes:
-        passed: Let through in order.
-        duplicates: Dropped: seen before.
-        gaps: Holes found.
-        backfilled: Let through late, into a hole.
-        unasked: Fetched events that nothing missed (dropped).
-        restarts: Times the venue began to count anew.
-        held: Held back now (policy HOLD, or evidence of a restart).
-    """
-
-    passed: int
-    duplicates: int
-    gaps: int
-    backfilled: int
-    unasked: int
-    restarts: int
-    held: int
-
-
-class HoleObserver(Protocol):
-    """What a hole in a connection's own numbering concerns: gates and books of that connection."""
-
-    def on_connection_gap(self, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Messages of this connection were lost; which ones is not known."""
-        ...
 
 
 class IdGate:
@@ -328,156 +299,3 @@ class IdGate:
             restarts=self._restarts,
             held=len(self._held) + len(self._votes),
         )
-
-
-class OpenGate:
-    """Gate of a stream whose every value replaces the last one: quotes, tickers, candles, status.
-
-    Nothing can be missing from it that the next value does not heal. With `number` (Binance
-    `bookTicker.u`) values that are not newer are dropped as duplicates; three in a row that ascend
-    far below the newest begin a new epoch.
-
-    Attributes:
-        trust: The stream's trust.
-        last_event: Newest event let through, None before the first (for freshness).
-    """
-
-    next_due_ns: Final = NEVER_NS
-
-    def __init__(self, trust: StreamTrust, *, number: str = "") -> None:
-        """Start empty; `number` names the attribute that must ascend, empty for none."""
-        self.trust = trust
-        self.last_event: MarketData | None = None
-        self._number_of = attrgetter(number) if number else None
-        self._newest = 0
-        self._votes: list[int] = []
-        self._is_plain = False
-        self._gap_id = 0
-        self._passed = self._duplicates = self._gaps = self._restarts = 0
-        trust.watch(self._choose_path)
-
-    def __repr__(self) -> str:
-        """Return stream and trust."""
-        return f"OpenGate({self.trust.stream}: {self.trust.current.name})"
-
-    def admit(self, event: MarketData, out: Output) -> None:
-        """Judge one event; see `Gate.admit`."""
-        if self._number_of is not None:
-            number = self._number_of(event)
-            if number > self._newest:
-                self._newest = number
-            elif number > 0 and not self._begins_anew(number):
-                self._duplicates += 1
-                return
-        self._passed += 1
-        self.last_event = event
-        out.events.append(event if self._is_plain else self._judge(event, out))
-
-    def _choose_path(self) -> None:
-        self._is_plain = self.trust.current is _SOUND
-
-    def _begins_anew(self, number: int) -> bool:
-        votes = self._votes
-        if (votes and number <= votes[-1]) or number >= self._newest // 2:
-            votes.clear()
-            return False
-        votes.append(number)
-        if len(votes) < RESTART_VOTES:
-            return False
-        votes.clear()
-        self._newest = number
-        self._restarts += 1
-        return True
-
-    def _judge(self, event: MarketData, out: Output) -> MarketData:
-        now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
-        trust = self.trust
-        if self._gap_id:
-            trust.close_gap(self._gap_id, GapState.SNAPSHOT, now_ns, mono_ns, out)
-            self._gap_id = 0
-        trust.report("chain", _SOUND, "replaced", now_ns, mono_ns, out)
-        trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
-        trust.report("freshness", _SOUND, "fresh", now_ns, mono_ns, out)
-        current = trust.current
-        return event if event.trust is current else replace(event, trust=current)
-
-    def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Nothing is ever due here."""
-
-    def on_open(self, now_ns: int, mono_ns: int, out: Output) -> None:  # noqa: ARG002
-        """A new connection carries the stream; what it repeats of the last one is dropped."""
-        self._votes.clear()
-
-    def on_close(self, now_ns: int, mono_ns: int, out: Output, cause: str = "disconnected") -> None:
-        """No connection carries the stream any more."""
-        self.trust.report("connection", Trust.UNAVAILABLE, cause, now_ns, mono_ns, out)
-
-    def on_connection_gap(self, now_ns: int, mono_ns: int, out: Output) -> None:
-        """A value may be lost: UNSOUND until the next one replaces it."""
-        if self._gap_id or self.last_event is None:
-            return
-        self._gaps += 1
-        self._gap_id = self.trust.open_gap(0, 0, "connection", now_ns, mono_ns, out).gap_id
-        self.trust.report("chain", Trust.UNSOUND, "connection_gap", now_ns, mono_ns, out)
-
-    def stats(self) -> GateStats:
-        """Return the counts."""
-        return GateStats(
-            passed=self._passed,
-            duplicates=self._duplicates,
-            gaps=self._gaps,
-            backfilled=0,
-            unasked=0,
-            restarts=self._restarts,
-            held=0,
-        )
-
-
-class ConnectionCounter:
-    """Checks a venue's per-connection frame counter (Coinbase Advanced `sequence_num`).
-
-    Fed from every frame, acknowledgements included. A hole concerns every stream of the connection.
-
-    Attributes:
-        frames: Frames seen.
-        holes: Holes found.
-        lost: Frames lost in them.
-        old: Frames that came again or too late.
-    """
-
-    def __init__(self, observers: Sequence[HoleObserver] = (), *, first: int | None = None) -> None:
-        """Start before the first frame; `first` is its number where the venue fixes it (0)."""
-        self.observers = list(observers)
-        self.frames = 0
-        self.holes = 0
-        self.lost = 0
-        self.old = 0
-        self._first = first
-        self._expected = first
-
-    def on_open(self) -> None:
-        """Begin with a new connection."""
-        self._expected = self._first
-
-    def observe(self, number: int, now_ns: int, mono_ns: int, out: Output) -> bool:
-        """Check one frame's number, before its events are judged.
-
-        Returns:
-            True if the frame is new. False if it is old: its events must be dropped.
-        """
-        self.frames += 1
-        expected = self._expected
-        if expected is not None and number < expected:
-            self.old += 1
-            return False
-        self._expected = number + 1
-        if expected is not None and number > expected:
-            self.holes += 1
-            self.lost += number - expected
-            for observer in self.observers:
-                observer.on_connection_gap(now_ns, mono_ns, out)
-        return True
-
-    def __repr__(self) -> str:
-        """Return the next number and the counts."""
-        return f"ConnectionCounter(next {self._expected}, {self.holes} holes, {self.old} old)"

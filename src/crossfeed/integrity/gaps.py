@@ -24,6 +24,7 @@ class GapTotals(Struct, frozen=True, kw_only=True):
 
     Attributes:
         found: Holes found.
+        unnumbered: Of these, holes of streams without numbers (a book rebuilt after a reconnect).
         open: Holes that are open now.
         backfilled: Holes closed with every missing event fetched.
         snapshot: Holes closed by rebuilding the state.
@@ -35,6 +36,7 @@ class GapTotals(Struct, frozen=True, kw_only=True):
     """
 
     found: int
+    unnumbered: int
     open: int
     backfilled: int
     snapshot: int
@@ -68,6 +70,7 @@ class GapLedger:
         self._capacity = capacity
         self._holes: dict[int, _Hole] = {}
         self._last_id = 0
+        self._unnumbered = 0
         self._open = 0
         self._closed = dict.fromkeys(GapState, 0)
         self._events_missing = 0
@@ -118,6 +121,7 @@ class GapLedger:
             self._make_room()
         self._holes[record.gap_id] = _Hole(record, [(first, last)] if has_spans else [])
         self._open += 1
+        self._unnumbered += first == 0
         self._events_missing += missing
         return record
 
@@ -216,6 +220,7 @@ class GapLedger:
         """Return the counts since the start."""
         return GapTotals(
             found=self._last_id,
+            unnumbered=self._unnumbered,
             open=self._open,
             backfilled=self._closed[GapState.BACKFILLED],
             snapshot=self._closed[GapState.SNAPSHOT],

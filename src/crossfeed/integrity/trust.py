@@ -174,12 +174,22 @@ class StreamTrust:
             out.events.append(self._gap(record, now_ns, mono_ns))
 
     def lose_gap(
-        self, first: int, last: int, cause: str, now_ns: int, mono_ns: int, out: Output
+        self,
+        first: int,
+        last: int,
+        cause: str,
+        now_ns: int,
+        mono_ns: int,
+        out: Output,
+        *,
+        is_countable: bool = True,
     ) -> None:
         """Enter a hole that nobody can repair: found and LOST in one record, told once."""
-        record = self.ledger.open(self.stream, first, last, cause, now_ns)
+        record = self.ledger.open(
+            self.stream, first, last, cause, now_ns, is_countable=is_countable
+        )
         closed = self.ledger.close(record.gap_id, GapState.LOST, now_ns)
-        assert closed is not None
+        assert closed is not None, "a hole just opened can be closed"
         out.events.append(self._gap(closed, now_ns, mono_ns))
 
     def stats(self, mono_ns: int) -> TrustStats:

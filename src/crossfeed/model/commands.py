@@ -100,9 +100,15 @@ class Resubscribe(Struct, frozen=True):
 
 
 class Reconnect(Struct, frozen=True):
-    """Close this connection and open a new one."""
+    """Close this connection and open a new one.
+
+    Attributes:
+        cause: Short stable word.
+        is_other_endpoint: Take another of the venue's endpoints, where it has one.
+    """
 
     cause: str
+    is_other_endpoint: bool = False
 
 
 class Rotate(Struct, frozen=True):
