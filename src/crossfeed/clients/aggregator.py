@@ -107,6 +107,11 @@ class MarketDataAggregator:
 
     # ── symbols ─────────────────────────────────────────────────────────────
 
+    @property
+    def symbols(self) -> dict[str, dict[str, str]]:
+        """Unified symbol -> venue -> the venue's own symbol, as far as the venues list them."""
+        return self._resolved()
+
     def _resolved(self) -> dict[str, dict[str, str]]:
         """Find each unified symbol at each venue; a venue that does not list it is left out.
 

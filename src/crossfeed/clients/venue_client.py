@@ -6,13 +6,14 @@ Subscriptions, callbacks, streams, books and statistics, for any venue by name.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from crossfeed.books.book import OrderBook
 from crossfeed.errors import ConfigError, UnknownSymbolError
 from crossfeed.integrity.gaps import GapLedger
+from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.runtime.clock import SystemClock, SystemRandom
@@ -285,6 +286,10 @@ class VenueClient:
         """
         self.book(symbol)
         self._session.resync(symbol)
+
+    def trusts(self) -> Iterator[StreamTrust]:
+        """Yield the trust of every open stream: state, cause, since when."""
+        return self._session.streams.trusts()
 
     # ── statistics ──────────────────────────────────────────────────────────
 

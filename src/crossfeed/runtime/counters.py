@@ -17,6 +17,7 @@ class Counters:
 
     Attributes:
         frames: Frames received.
+        messages: Frames that carried data of streams asked for.
         events: Events decoded.
         invalid: Frames refused, all reasons together.
         unasked: Events of streams nobody asked for (after an unsubscribe, before an
@@ -33,12 +34,14 @@ class Counters:
         "invalid",
         "invalid_by_reason",
         "last_invalid",
+        "messages",
         "unasked",
     )
 
     def __init__(self) -> None:
         """Start at zero."""
         self.frames = 0
+        self.messages = 0
         self.events = 0
         self.invalid = 0
         self.unasked = 0

@@ -117,7 +117,9 @@ class Subscription:
 
     def matches(self, data_type: str, symbols: tuple[str, ...]) -> bool:
         """Say whether an event of `data_type` with any of the names `symbols` belongs here."""
-        return self.data_type in {data_type, ALL} and (self.symbol == ALL or self.symbol in symbols)
+        return _covers(self.data_type, data_type) and (
+            self.symbol == ALL or self.symbol in symbols
+        )
 
     def failed(self, error: BaseException) -> None:
         """Count one failure; quarantine after too many in a row."""
@@ -174,6 +176,11 @@ class Subscription:
                 self.failed(error)
             except Exception as error:  # noqa: BLE001 - supervision point: user code
                 self.failed(error)
+
+
+def _covers(asked: str, data_type: str) -> bool:
+    """Say whether a subscription to `asked` gets `data_type`: "*" is every event, but no live book."""
+    return asked == data_type or (asked == ALL and data_type != "book")
 
 
 def _ignore(event: object) -> None:
@@ -342,7 +349,7 @@ class Router:
 
     def wants(self, data_type: str) -> bool:
         """Say whether anybody listens to `data_type`."""
-        return any(s.data_type in {data_type, ALL} for s in self.subscriptions)
+        return any(_covers(s.data_type, data_type) for s in self.subscriptions)
 
     def report(self, subscription: Subscription, error: BaseException) -> None:
         """Tell the error handlers (isolated as well) and the log, once in a while."""

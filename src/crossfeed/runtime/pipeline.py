@@ -106,6 +106,7 @@ class PureCore:
             events.clear()
         if events:
             counters.events += len(events)
+            unasked = counters.unasked
             gates = self._gates
             for event in events:
                 gate = gates.get((event.__class__, event.symbol))
@@ -113,6 +114,8 @@ class PureCore:
                     counters.unasked += 1
                 else:
                     gate.admit(event, out)
+            if counters.unasked - unasked < len(events):
+                counters.messages += 1
             events.clear()
         if staged.commands:
             out.commands += staged.commands

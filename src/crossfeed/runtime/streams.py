@@ -365,6 +365,7 @@ class StreamSet:
         books = [flow.sync.stats() for flow in self._books.values()]
         return {
             "frames": counters.frames,
+            "messages": counters.messages,
             "events": counters.events,
             "invalid": counters.invalid,
             "invalid_by_reason": dict(counters.invalid_by_reason),
@@ -372,7 +373,8 @@ class StreamSet:
             "duplicates": counters.duplicates
             + sum(stat.duplicates for stat in counted)
             + sum(stat.duplicates for stat in books),
-            "gaps": totals.found,
+            "gaps": totals.found - totals.unnumbered,
+            "rebuilds": totals.unnumbered,
             "gaps_open": totals.open,
             "gaps_backfilled": totals.backfilled,
             "gaps_lost": totals.lost,

@@ -1,0 +1,183 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+import crossfeed
+from crossfeed.runtime.loop import run
+
+__all__ = ["app"]
+
+app = App(
+    name="crossfeed",
+    help="One trusted real-time market-data feed across exchanges.",
+    version=crossfeed.__version__,
+    help_format="plaintext",
+)
+config_app = App(name="config", help="Show or check a configuration file.", help_format="plaintext")
+app.command(config_app)
+
+DEFAULT_VENUES = "binance,coinbase,kraken"
+DEFAULT_SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
+
+Symbols = Annotated[
+    tuple[str, ...], Parameter(help="Unified symbols, like BTC/USD.", allow_leading_hyphen=False)
+]
+Venues = Annotated[str, Parameter(help="Venues, separated by commas.")]
+Strategy = Annotated[str, Parameter(help="first, last, average, median, weighted or best_bid_ask.")]
+Seconds = Annotated[float, Parameter(help="End by itself after this time; 0 runs until Ctrl-C.")]
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print one JSON object per update.")
+]
+Summary = Annotated[bool, Parameter(negative="", help="Print a single final JSON object.")]
+Port = Annotated[int, Parameter(help="Serve Prometheus metrics on this loopback port.")]
+
+
+@app.command
+def demo(
+    *symbols: str,
+    seconds: Seconds = -1.0,
+    venues: Venues = DEFAULT_VENUES,
+    strategy: Strategy = "best_bid_ask",
+    rate: Annotated[float, Parameter(help="Market actions a second per venue.")] = 200.0,
+    seed: Annotated[int, Parameter(help="The same seed gives the same markets.")] = 1,
+    faults: Annotated[
+        str, Parameter(help="A fault profile (none, default, harsh) or a file.")
+    ] = "none",
+    is_json: Json = False,
+    summary: Summary = False,
+    metrics_port: Port = 0,
+) -> int:
+    """Watch simulated venues: real protocols over real sockets, no exchange needed.
+
+    Without a terminal it prints a line a second and ends after 20 s with a summary.
+    """
+    from crossfeed.cli.demo import DemoOptions, run_demo
+
+    options = DemoOptions(
+        symbols=symbols or DEFAULT_SYMBOLS,
+        venues=_split(venues),
+        strategy=strategy,
+        rate_per_s=rate,
+        seed=seed,
+        faults=faults,
+        seconds=seconds,
+        is_json=is_json,
+        is_summary=summary,
+        metrics_port=metrics_port,
+    )
+    return run(run_demo(options))
+
+
+@app.command
+def watch(
+    *symbols: str,
+    venues: Venues = "",
+    strategy: Strategy = "",
+    seconds: Seconds = 0.0,
+    config: Annotated[Path | None, Parameter(help="Configuration file (TOML).")] = None,
+    sim: Annotated[
+        bool, Parameter(negative="", help="Watch simulated venues instead of the real ones.")
+    ] = False,
+    is_json: Json = False,
+    summary: Summary = False,
+    metrics_port: Port = 0,
+) -> int:
+    """Watch the real venues: one live view over all of them."""
+    from crossfeed.cli.watch import WatchOptions, run_watch
+
+    options = WatchOptions(
+        symbols=symbols,
+        venues=_split(venues),
+        strategy=strategy,
+        seconds=seconds,
+        config=str(config or ""),
+        is_simulated=sim,
+        is_json=is_json,
+        is_summary=summary,
+        metrics_port=metrics_port,
+    )
+    return run(run_watch(options))
+
+
+@app.command
+def sim(
+    *symbols: str,
+    venues: Venues = DEFAULT_VENUES,
+    rate: Annotated[float, Parameter(help="Market actions a second per venue.")] = 200.0,
+    seed: Annotated[int, Parameter(help="The same seed gives the same markets.")] = 1,
+    faults: Annotated[
+        str, Parameter(help="A fault profile (none, default, harsh) or a file.")
+    ] = "none",
+    symbol_count: Annotated[int, Parameter(help="Add made-up symbols up to this many.")] = 0,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="First port; 0 takes free ones.")] = 0,
+    control_port: Annotated[int, Parameter(help="Control port; 0 takes a free one, -1 none.")] = 0,
+    tls: Annotated[str, Parameter(help="Folder for a test CA; serves TLS.")] = "",
+    ledger: Annotated[str, Parameter(help="Write the ledger to this file at the end.")] = "",
+    seconds: Seconds = 0.0,
+    is_json: Json = False,
+) -> int:
+    """Serve simulated venues for any client: WebSocket, REST, and a ledger of the truth."""
+    from crossfeed.simulator import SimulatorOptions, run_simulator
+
+    options = SimulatorOptions(
+        venues=_split(venues),
+        symbols=symbols or DEFAULT_SYMBOLS,
+        symbol_count=symbol_count,
+        rate_per_s=rate,
+        seed=seed,
+        faults=faults,
+        host=host,
+        port=port,
+        control_port=None if control_port < 0 else control_port,
+        tls_folder=tls,
+        ledger_file=ledger,
+        seconds=seconds,
+        is_json=is_json,
+    )
+    return run_simulator(options)
+
+
+@app.command
+def doctor(
+    *,
+    offline: Annotated[
+        bool, Parameter(negative="", help="Leave out what needs the network.")
+    ] = False,
+    is_json: Json = False,
+) -> int:
+    """Say what this installation can do, what is degraded, and why."""
+    from crossfeed.cli.doctor import run_doctor
+
+    return run(run_doctor(is_offline=offline, is_json=is_json))
+
+
+@config_app.command
+def show(
+    file: Annotated[
+        Path | None, Parameter(name="--file", help="Configuration file (TOML).")
+    ] = None,
+) -> int:
+    """Print every setting with its origin, secrets masked."""
+    from crossfeed.cli.config import show_config
+
+    return show_config(file)
+
+
+@config_app.command
+def check(
+    file: Annotated[Path, Parameter(name="--file", help="Configuration file (TOML).")],
+) -> int:
+    """Check a configuration file; name each mistake with its path."""
+    from crossfeed.cli.config import check_config
+
+    return check_config(file)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

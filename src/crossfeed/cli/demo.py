@@ -1,0 +1,123 @@
+"""`crossfeed demo`: the main job against simulated venues, and what the simulator says of it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from msgspec import Struct
+
+from crossfeed.aggregation.config import AggregatorConfig
+from crossfeed.cli.session import Shown, ViewRun, no_data, print_json
+from crossfeed.cli.simulated import SimulatedVenues
+from crossfeed.runtime.clock import SystemClock
+
+__all__ = ["DemoOptions", "run_demo"]
+
+PIPED_SECONDS: Final = 20.0
+SETTLE_S: Final = 0.5
+REPAIR_DEADLINE_S: Final = 10.0
+
+
+class DemoOptions(Struct, frozen=True, kw_only=True):
+    """What `crossfeed demo` was told. `seconds` below 0: until Ctrl-C, or 20 s without a terminal."""
+
+    symbols: tuple[str, ...]
+    venues: tuple[str, ...]
+    strategy: str
+    rate_per_s: float
+    seed: int
+    faults: str
+    seconds: float
+    is_json: bool
+    is_summary: bool
+    metrics_port: int
+
+
+async def run_demo(options: DemoOptions) -> int:
+    """Run the demo; return 0 only if data flowed from every venue.
+
+    Raises:
+        ConfigError: A venue, symbol, strategy or fault profile that does not exist.
+    """
+    config = AggregatorConfig(
+        exchanges=list(options.venues),
+        symbols=list(options.symbols),
+        aggregation_strategy=options.strategy,
+    )
+    seconds = options.seconds
+    if seconds < 0:
+        seconds = 0.0 if sys.stdout.isatty() and not options.is_summary else PIPED_SECONDS
+    shown = Shown(
+        title="crossfeed demo: simulated venues",
+        seconds=seconds,
+        is_json=options.is_json,
+        is_summary=options.is_summary,
+        metrics_port=options.metrics_port,
+    )
+    async with SimulatedVenues(
+        options.venues,
+        options.symbols,
+        rate_per_s=options.rate_per_s,
+        seed=options.seed,
+        faults=options.faults,
+    ) as simulated:
+        venues = {name: simulated.settings(name) for name in options.venues}
+        view = ViewRun(config, venues, shown)
+        try:
+            await view.run()
+            summary = await _settled(view, simulated, has_faults=options.faults != "none")
+            missing = view.missing_venues()
+        finally:
+            await view.stop()
+    if options.is_summary or options.is_json:
+        print_json(summary)
+    else:
+        _print_summary(summary)
+    if missing:
+        raise no_data(missing, view.monitor.seconds)
+    return 0
+
+
+async def _settled(
+    view: ViewRun, simulated: SimulatedVenues, *, has_faults: bool
+) -> dict[str, Any]:
+    """Let the market come to rest, so that both accounts speak of the same messages."""
+    clock = SystemClock()
+    if has_faults:
+        await simulated.drain()
+    else:
+        await simulated.pause()
+    await clock.sleep(SETTLE_S)
+    waited_s = 0.0
+    while view.monitor.summary()["gaps_open"] and waited_s < REPAIR_DEADLINE_S:
+        await clock.sleep(SETTLE_S)
+        waited_s += SETTLE_S
+    ledger = await simulated.ledger()
+    totals = ledger["totals"]
+    return view.monitor.summary() | {
+        "sent": totals["messages"],
+        "ledger": {
+            name: totals[name]
+            for name in ("gaps", "duplicates", "missing", "desyncs", "violations")
+        },
+    }
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    latency = summary["latency_us"]
+    ledger = summary["ledger"]
+    lines = [
+        "",
+        f"{summary['exchanges_active']} venues active for {summary['seconds']:.1f} s",
+        f"  sent {summary['sent']:,} messages, delivered {summary['delivered']:,}, "
+        f"invalid {summary['invalid']}",
+        f"  gaps {summary['gaps']} (simulator's ledger: {ledger['gaps']}), "
+        f"missing events {summary['events_missing']} of which fetched again "
+        f"{summary['events_repaired']}",
+        f"  duplicates dropped {summary['duplicates']} (ledger: {ledger['duplicates']})",
+        f"  updates published {summary['updates_published']:,}, latency p50 "
+        f"{latency['p50'] / 1000:.2f} ms p99 {latency['p99'] / 1000:.2f} ms, "
+        f"{summary['cpu_us_per_message']} us CPU a message",
+    ]
+    print("\n".join(lines), flush=True)

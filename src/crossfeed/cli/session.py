@@ -1,0 +1,196 @@
+"""One run of a view: an aggregator, a monitor, and a way of showing it until the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.live import Live
+
+from crossfeed.aggregation.config import AggregatorConfig
+from crossfeed.cli.monitor import FeedMonitor
+from crossfeed.cli.view import plain_lines, render
+from crossfeed.clients.aggregator import MarketDataAggregator
+from crossfeed.errors import ConnectFailedError, DeadlineError
+from crossfeed.model.unified import UnifiedMarketData
+from crossfeed.runtime.clock import SystemClock
+from crossfeed.runtime.settings import FeedSettings
+
+__all__ = ["Shown", "ViewRun"]
+
+REDRAWS_PER_S: Final = 5
+LINE_INTERVAL_S: Final = 1.0
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """How a run is shown and when it ends.
+
+    Attributes:
+        title: Over the table.
+        seconds: End after this time; 0 runs until Ctrl-C.
+        is_json: One JSON object per update instead of a view.
+        is_summary: One final JSON object instead of a view.
+        metrics_port: Serve Prometheus metrics on this loopback port; 0 does not.
+    """
+
+    title: str
+    seconds: float = 0.0
+    is_json: bool = False
+    is_summary: bool = False
+    metrics_port: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the live table is drawn."""
+        return sys.stdout.isatty() and not self.is_json and not self.is_summary
+
+
+class ViewRun:
+    """Runs an aggregator and shows it.
+
+    Attributes:
+        monitor: What has been seen; readable after the end.
+    """
+
+    def __init__(
+        self, config: AggregatorConfig, venues: Mapping[str, FeedSettings], shown: Shown
+    ) -> None:
+        """Check the configuration."""
+        self._clock = SystemClock()
+        self._shown = shown
+        self.aggregator = MarketDataAggregator(config, venues=venues, clock=self._clock)
+        self.monitor = FeedMonitor(self.aggregator, self._clock)
+        self._over = asyncio.Event()
+        if shown.is_json and not shown.is_summary:
+            self.aggregator.subscribe("*", "*", self._print_value)
+
+    async def run(self) -> None:
+        """Start, show until the time is over or Ctrl-C. Call `stop` afterwards."""
+        with self._interruptible():
+            starting = asyncio.ensure_future(self._start())
+            over = asyncio.ensure_future(self._over.wait())
+            await asyncio.wait({starting, over}, return_when=asyncio.FIRST_COMPLETED)
+            over.cancel()
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                return
+            await starting
+            await self._show()
+
+    async def _start(self) -> None:
+        if self._shown.is_live:
+            names = ", ".join(self.aggregator.clients)
+            with Console(stderr=True).status(f"connecting to {names} ..."):
+                await self.aggregator.start()
+        else:
+            await self.aggregator.start()
+        if self._shown.metrics_port:
+            from crossfeed.servers.metrics import serve_metrics
+
+            serve_metrics(self.aggregator, self._shown.metrics_port)
+
+    async def stop(self) -> None:
+        """End the feed."""
+        await self.aggregator.stop()
+
+    def missing_venues(self) -> list[str]:
+        """Return the venues from which nothing came."""
+        stats = self.monitor.venue_stats()
+        return [name for name, each in stats.items() if not each["events"]]
+
+    async def _show(self) -> None:
+        if self._shown.is_live:
+            await self._show_table()
+        elif self._shown.is_json or self._shown.is_summary:
+            await self._wait(self._shown.seconds or None)
+        else:
+            await self._show_lines()
+
+    async def _show_table(self) -> None:
+        console = Console()
+        with Live(
+            render(self.monitor, self._shown.title),
+            console=console,
+            auto_refresh=False,
+            vertical_overflow="crop",
+        ) as live:
+            while not await self._is_over(1.0 / REDRAWS_PER_S):
+                live.update(render(self.monitor, self._shown.title), refresh=True)
+            live.update(render(self.monitor, self._shown.title), refresh=True)
+
+    async def _show_lines(self) -> None:
+        while not await self._is_over(LINE_INTERVAL_S):
+            for line in plain_lines(self.monitor):
+                print(line, flush=True)
+
+    async def _is_over(self, wait_s: float) -> bool:
+        """Wait a moment; say whether the run has come to its end."""
+        limit_s = self._shown.seconds
+        left_s = wait_s if not limit_s else min(wait_s, limit_s - self.monitor.seconds)
+        if left_s > 0:
+            await self._wait(left_s)
+        return self._over.is_set() or bool(limit_s and self.monitor.seconds >= limit_s)
+
+    async def _wait(self, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM end the run cleanly; a second one ends the process at once."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+
+        def end() -> None:
+            self._over.set()
+            for number in signals:
+                with contextlib.suppress(NotImplementedError, ValueError):
+                    loop.remove_signal_handler(number)
+
+        for number in signals:
+            with contextlib.suppress(NotImplementedError, RuntimeError):
+                loop.add_signal_handler(number, end)
+        try:
+            yield
+        finally:
+            for number in signals:
+                with contextlib.suppress(NotImplementedError, ValueError):
+                    loop.remove_signal_handler(number)
+
+    def _print_value(self, value: UnifiedMarketData) -> None:
+        print_json(
+            {
+                "symbol": value.symbol,
+                "data_type": value.data_type,
+                "timestamp": value.timestamp,
+                "exchanges": value.exchanges,
+                "data": value.data,
+                "trust": value.trust.name,
+                "integrity": value.integrity.name,
+                "quote_mismatch": value.quote_mismatch,
+                "excluded": {left.exchange: left.reason for left in value.excluded},
+            }
+        )
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    try:
+        print(msgspec.json.encode(value).decode(), flush=True)
+    except BrokenPipeError:
+        raise ConnectFailedError("the reader of standard output has gone") from None
+
+
+def no_data(venues: list[str], seconds: float) -> DeadlineError:
+    """Make the error for venues that brought nothing."""
+    names = ", ".join(venues)
+    return DeadlineError(f"no data from {names}: see `crossfeed doctor`", limit_s=seconds)

@@ -1,0 +1,138 @@
+"""The terminal view: one table, redrawn in place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from crossfeed.cli.monitor import FeedMonitor, Row, VenueCell
+from crossfeed.model.trust import Trust
+
+__all__ = ["plain_lines", "render"]
+
+TRUST_STYLE: Final = {
+    Trust.SOUND: ("●", "green"),
+    Trust.STALE: ("◐", "yellow"),
+    Trust.UNSOUND: ("▲", "red"),
+    Trust.CLOSED: ("■", "blue"),
+    Trust.UNAVAILABLE: ("○", "bright_black"),
+}
+AGE_OLD_S: Final = 5.0
+
+
+def price(value: float | None) -> str:
+    """Write a price with as many digits as its size asks for."""
+    if value is None:
+        return "–"
+    digits = 2 if abs(value) >= 100 else 4 if abs(value) >= 1 else 6  # noqa: PLR2004
+    return f"{value:,.{digits}f}"
+
+
+def age(value: float | None) -> str:
+    """Write an age shortly."""
+    if value is None:
+        return "–"
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.1f} s" if value < 100 else f"{value:.0f} s"  # noqa: PLR2004
+
+
+def _cell(cell: VenueCell) -> Text:
+    sign, style = TRUST_STYLE[cell.trust]
+    text = Text(justify="right")
+    text.append(price(cell.price), style="" if cell.trust is Trust.SOUND else "dim")
+    text.append(f" {sign}", style=style)
+    return text
+
+
+def _row_age(row: Row) -> Text:
+    ages = [cell.age_s for cell in row.venues.values() if cell.age_s is not None]
+    if not ages:
+        return Text("–", justify="right")
+    oldest = max(ages)
+    return Text(age(oldest), style="yellow" if oldest > AGE_OLD_S else "", justify="right")
+
+
+def _trust(row: Row) -> Text:
+    text = Text()
+    for name, cell in row.venues.items():
+        if cell.trust is not Trust.SOUND:
+            sign, style = TRUST_STYLE[cell.trust]
+            text.append(f"{sign} {name}: {cell.trust.name.lower()} ({cell.cause}) ", style=style)
+    for name, reason in row.excluded.items():
+        if name not in row.venues or row.venues[name].trust is Trust.SOUND:
+            text.append(f"{name} left out: {reason} ", style="yellow")
+    if not text:
+        text.append("● sound", style="green")
+    return text
+
+
+def render(monitor: FeedMonitor, title: str) -> RenderableType:
+    """Draw the present state."""
+    venues = list(monitor.aggregator.clients)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", expand=False, pad_edge=False
+    )
+    table.add_column("symbol", style="bold", no_wrap=True)
+    for name in venues:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("best bid", "best ask", "spread"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("rate/s", justify="right", no_wrap=True)
+    table.add_column("oldest", justify="right", no_wrap=True)
+    table.add_column("trust")
+    for row in monitor.rows():
+        bid, ask = row.view.get("best_bid"), row.view.get("best_ask")
+        spread = row.view.get("spread_percent")
+        style = "magenta" if spread is not None and spread < 0 else ""
+        mark = " ≠" if row.quote_mismatch else ""
+        table.add_row(
+            row.symbol,
+            *(_cell(row.venues[name]) if name in row.venues else Text("–") for name in venues),
+            f"{price(bid)} [dim]{row.view.get('best_bid_exchange', '')[:8]}[/]" if bid else "–",
+            f"{price(ask)} [dim]{row.view.get('best_ask_exchange', '')[:8]}[/]" if ask else "–",
+            Text("–" if spread is None else f"{spread:+.4f} %{mark}", style=style),
+            f"{row.rate_per_s:,.0f}",
+            _row_age(row),
+            _trust(row),
+        )
+    return Group(table, _footer(monitor))
+
+
+def _footer(monitor: FeedMonitor) -> Text:
+    summary = monitor.summary()
+    text = Text(style="dim")
+    text.append(
+        f"{summary['seconds']:.0f} s · {summary['messages_received']:,} messages · "
+        f"{summary['updates_published']:,} updates · {summary['gaps']} gaps "
+        f"({summary['gaps_open']} open) · {summary['duplicates']} duplicates · "
+        f"{summary['invalid']} invalid · {summary['reconnects']} reconnects · "
+        f"p50 {summary['latency_us']['p50'] / 1000:.2f} ms · "
+        f"{summary['cpu_us_per_message'] or 0:.0f} us CPU/message\n"
+    )
+    text.append("● sound  ◐ stale  ▲ unsound  ■ closed  ○ unavailable  ")
+    text.append("≠ prices in different quote currencies, unconverted · Ctrl-C ends")
+    for error in monitor.errors[-1:]:
+        text.append(f"\n{error[:160]}", style="yellow")
+    return text
+
+
+def plain_lines(monitor: FeedMonitor) -> list[str]:
+    """Write the present state as one readable line per symbol, for pipes and logs."""
+    lines: list[str] = []
+    for row in monitor.rows():
+        venues = "  ".join(
+            f"{name} {price(cell.price)}{'' if cell.trust is Trust.SOUND else ' ' + cell.trust.name}"
+            for name, cell in row.venues.items()
+        )
+        bid, ask = row.view.get("best_bid"), row.view.get("best_ask")
+        spread = row.view.get("spread_percent")
+        shown = "–" if spread is None else f"{spread:+.4f} %"
+        lines.append(
+            f"{monitor.seconds:6.1f} s  {row.symbol:10} {venues}  |  bid {price(bid)}  "
+            f"ask {price(ask)}  spread {shown}  {row.rate_per_s:,.0f}/s"
+        )
+    return lines
