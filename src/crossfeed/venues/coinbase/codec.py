@@ -132,8 +132,7 @@ class CoinbaseCodec(TableCodec):
             self._handlers[route.handler](message, out)
         elif self._full and route.wire is Match and message.product_id in self._full:
             self._frame, self._ts_recv_ns, self._ts_mono_ns = frame, ts_recv_ns, ts_mono_ns
-            is_history = bool(route.marks & Mark.HISTORY)
-            orders = [] if is_history else [self._order_event(_decode_order(frame))]
+            orders = [] if route.marks & Mark.HISTORY else [self._order_of_match()]
             if Want("matches", message.product_id) in self._asked.get(message.product_id, ()):
                 out.events += events
             out.events += orders
@@ -143,6 +142,14 @@ class CoinbaseCodec(TableCodec):
     def on_order(self, message: OrderMessage, out: Output) -> None:
         """Take one event of the order-by-order feed."""
         out.events.append(self._order_event(message))
+
+    def _order_of_match(self) -> OrderEvent:
+        """Read a match as what it is in `full`: an event of the maker's order."""
+        try:
+            message = _decode_order(self._frame)
+        except _FOREIGN as exc:
+            raise refusal(VENUE_NAME, exc, self._frame) from exc
+        return self._order_event(message)
 
     def _order_event(self, message: OrderMessage) -> OrderEvent:
         try:
