@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from crossfeed.books.ladder import ExactLevel, Ladder
 from crossfeed.books.ports import TrustKeeper
-from crossfeed.model.events import BookDelta, BookSnapshot, Level
+from crossfeed.model.events import Level, MarketData
 from crossfeed.model.status import Stream
 from crossfeed.model.trust import Integrity, Side, Trust
 
@@ -134,7 +134,7 @@ class BookSource(Protocol):
         ...
 
     @property
-    def last_applied(self) -> BookDelta | BookSnapshot | None:
+    def last_applied(self) -> MarketData | None:
         """Newest message in the levels."""
         ...
 

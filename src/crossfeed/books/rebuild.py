@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
 from crossfeed.model.commands import FetchSnapshot, Resubscribe
-from crossfeed.model.events import BookDelta
+from crossfeed.model.events import MarketData
 from crossfeed.model.output import Output
-from crossfeed.model.sequencing import BookRule, SnapshotSource, Verdict
+from crossfeed.model.sequencing import SnapshotSource, Verdict
 from crossfeed.model.status import Stream
 
 __all__ = ["NEVER_NS", "BookLimits", "Purpose", "Rebuild"]
 
 NEVER_NS: Final = 2**63 - 1
 SECOND_NS: Final = 1_000_000_000
+
+Update = TypeVar("Update", bound=MarketData)
 
 
 class Purpose(StrEnum):
@@ -63,7 +66,7 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reconnect_quiet_s: float = 2.0
 
 
-class Rebuild:
+class Rebuild(Generic[Update]):
     """One image on its way. Every request has its epoch: an answer to an older one is void.
 
     Attributes:
@@ -76,12 +79,18 @@ class Rebuild:
         next_due_ns: Monotonic time at which `on_timer` has something to do.
     """
 
-    def __init__(self, stream: Stream, rule: BookRule, limits: BookLimits) -> None:
-        """Start with nothing wanted."""
+    def __init__(
+        self,
+        stream: Stream,
+        source: SnapshotSource,
+        follow: Callable[[Update, Update], Verdict],
+        limits: BookLimits,
+    ) -> None:
+        """Start with nothing wanted; `follow` judges an update by the one kept before it."""
         self._stream = stream
-        self._rule = rule
+        self._follow = follow
         self._limits = limits
-        self._is_rest = rule.snapshot_source is SnapshotSource.REST
+        self._is_rest = source is SnapshotSource.REST
         self._is_asked = False
         self._cause = ""
         self.purpose = Purpose.NONE
@@ -89,7 +98,7 @@ class Rebuild:
         self.attempt = 0
         self.old_images = 0
         self.overflowed = 0
-        self.buffer: deque[BookDelta] = deque(maxlen=limits.buffer_max)
+        self.buffer: deque[Update] = deque(maxlen=limits.buffer_max)
         self.next_due_ns = NEVER_NS
 
     def __repr__(self) -> str:
@@ -152,9 +161,9 @@ class Rebuild:
         self.next_due_ns = NEVER_NS
 
     @property
-    def last_kept(self) -> int:
-        """Number of the newest kept update, 0 if there is none."""
-        return self.buffer[-1].last if self.buffer else 0
+    def last_kept(self) -> Update | None:
+        """Newest kept update, None if there is none."""
+        return self.buffer[-1] if self.buffer else None
 
     def on_timer(self, mono_ns: int, out: Output) -> None:
         """Ask again where it is due; a request without an answer counts as failed."""
@@ -165,7 +174,7 @@ class Rebuild:
         else:
             self._ask(mono_ns, out)
 
-    def keep(self, delta: BookDelta) -> Verdict:
+    def keep(self, update: Update) -> Verdict:
         """Keep one update for the image.
 
         Returns:
@@ -174,12 +183,12 @@ class Rebuild:
         """
         verdict = Verdict.APPLY
         if self.buffer:
-            verdict = self._rule.follow(self.buffer[-1].last, delta)
+            verdict = self._follow(self.buffer[-1], update)
             if verdict is Verdict.OLD:
                 return verdict
             if verdict is Verdict.GAP:
                 self.buffer.clear()
         if len(self.buffer) == self.buffer.maxlen:
             self.overflowed += 1
-        self.buffer.append(delta)
+        self.buffer.append(update)
         return verdict

@@ -75,8 +75,8 @@ class BookSync:
             rule: The venue's rule.
             price_scale: The instrument's decimals of a price.
             size_scale: The instrument's decimals of a size.
-            wants_quotes: Emit quotes from the top.
-            wants_deltas: Pass on the book's own events.
+            wants_quotes: See the attribute.
+            wants_deltas: See the attribute.
             limits: Limits of this book.
             exact_reader: Reads levels from the frame, for numbers no float can hold and for
                 precision changes.
@@ -98,7 +98,12 @@ class BookSync:
         self._depth = rule.depth_limit
         self._is_rest = rule.snapshot_source is SnapshotSource.REST
         self._assembler = Assembler(rule, self._limits, exact_reader)
-        self._rebuild = Rebuild(trust.stream, rule, self._limits)
+        self._rebuild: Rebuild[BookDelta] = Rebuild(
+            trust.stream,
+            rule.snapshot_source,
+            lambda kept, update: rule.follow(kept.last, update),
+            self._limits,
+        )
         self._crossing = CrossingWatch(trust, self._limits)
         self._holes = BookHoles(trust)
         self._top: TopFigures | None = None
@@ -116,8 +121,6 @@ class BookSync:
     def __repr__(self) -> str:
         """Return trust, state and sequence."""
         return f"BookSync({self.trust}, {self.state}, {self.sequence})"
-
-    # ── the way of an update ──────────────────────────────────────────────────
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Judge one `BookDelta` or stream `BookSnapshot`; see `Gate.admit`."""
@@ -170,15 +173,14 @@ class BookSync:
     def _tell_top(
         self, top: TopFigures | None, event: BookDelta | BookSnapshot, out: Output
     ) -> None:
-        """Look at a top that moved; emit it as a quote unless it is crossed or a side is empty."""
+        """Emit a top that moved as a quote, unless it is crossed or a side is empty."""
         self._top = top
         ladder, mono_ns = self.ladder, event.ts_mono_ns
         if self._window_min and min(len(ladder.bids), len(ladder.asks)) < self._window_min:
             self._refresh(mono_ns, out)
         if top is None:
             return
-        bid, ask = top[0], top[2]
-        crossing = self._crossing
+        bid, ask, crossing = top[0], top[2], self._crossing
         is_odd = bid >= ask or not crossing.is_calm
         if is_odd and crossing.judge(bid, ask, event.ts_recv_ns, mono_ns, out):
             return
@@ -248,13 +250,13 @@ class BookSync:
         if self._is_rest:
             if self.state is BookState.WAITING:
                 self._begin_sync("subscribed", event.ts_recv_ns, event.ts_mono_ns, out)
-            before = self._rebuild.last_kept
+            kept = self._rebuild.last_kept
             verdict = self._rebuild.keep(event)
             if verdict is _OLD:
                 self._duplicates += 1
                 return
-            if verdict is Verdict.GAP:
-                self._holes.open_before(before, event, "sequence", out)
+            if verdict is Verdict.GAP and kept is not None:
+                self._holes.open_before(kept.last, event, "sequence", out)
         self._waiting += 1
         self.last_event = event
         self._pass_on(event, out)
@@ -418,8 +420,6 @@ class BookSync:
         """
         self.last_audit = self._assembler.compare(self.ladder, self.sequence, image, ())
         return self.last_audit
-
-    # ── connection and time ───────────────────────────────────────────────────
 
     def on_subscribed(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """The venue acknowledged the subscription: a REST image may be fetched from now on."""
