@@ -17,6 +17,7 @@ from crossfeed.errors import (
     SubscriptionRejectedError,
     VenueError,
 )
+from crossfeed.integrity.freshness import Freshness
 from crossfeed.model.commands import Acknowledged, Refused, Want
 from crossfeed.model.output import Output
 from crossfeed.runtime.pipeline import PureCore
@@ -50,6 +51,7 @@ class Connection:
         name: Unique within the client ("binance-1").
         manager: The WebSocket connection.
         core: Codec, integrity and books for its frames.
+        freshness: Watches over the streams it carries.
         wants: Its subscriptions and where they stand.
         refused: Refused subscriptions with the venue's reason.
     """
@@ -63,6 +65,7 @@ class Connection:
         self.core = core
         self.wants: dict[Want, WantState] = {}
         self.refused: dict[Want, Refused] = {}
+        self.freshness = Freshness()
         self._session = session
         self._settled = asyncio.Event()
         self._has_opened = False
@@ -84,13 +87,41 @@ class Connection:
         self.core.on_open()
         wants = [want for want in self.wants if want not in self.refused]
         session, out = self._session, Output()
+        now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
+        self.freshness.on_open(mono_ns)
         for want in wants:
-            session.streams.opened(want, session.clock.now_ns(), session.clock.monotonic_ns(), out)
+            session.streams.opened(want, now_ns, mono_ns, out)
+            self.watch(want, mono_ns)
         session.deliver(out, self.core)
         await self._ask(wants)
         if wants and all(want in self.refused for want in wants) and not self._has_opened:
             raise self.rejection(wants)
         self._has_opened = True
+
+    def watch(self, want: Want, mono_ns: int) -> None:
+        """Watch over the streams of `want`: a venue may answer pings and yet send nothing."""
+        for flow in self._session.streams.of(want):
+            channel = flow.channel
+            if flow.stream.symbol and channel.kind != "status":
+                self.freshness.watch(
+                    flow.trust,
+                    flow.gate,
+                    mono_ns,
+                    age_limit_s=channel.age_limit_s,
+                    is_event_like=channel.is_event_like,
+                )
+
+    def unwatch(self, want: Want) -> None:
+        """Watch over the streams of `want` no longer."""
+        for flow in self._session.streams.of(want):
+            self.freshness.unwatch(flow.stream)
+
+    def on_timer(self, now_ns: int, mono_ns: int) -> None:
+        """Look whether the streams are still alive."""
+        if self.is_live and mono_ns >= self.freshness.next_due_ns:
+            out = Output()
+            self.freshness.on_timer(now_ns, mono_ns, out)
+            self._session.deliver(out, self.core)
 
     def rejection(self, wants: Sequence[Want]) -> VenueError:
         """Make the error that names the refused ones among `wants`."""
@@ -113,6 +144,8 @@ class Connection:
             self.wants.setdefault(want, WantState.NOTED)
             self.refused.pop(want, None)
         if self.is_live:
+            for want in wants:
+                self.watch(want, self._session.clock.monotonic_ns())
             await self._ask(wants)
 
     async def remove(self, wants: Sequence[Want]) -> None:
@@ -124,6 +157,7 @@ class Connection:
             frames = self.core.codec.unsubscribe(present, self._session.clock.now_ns())
             await self._send_and_wait(frames, present, WantState.LEAVING)
         for want in present:
+            self.unwatch(want)
             self.wants.pop(want, None)
             self.refused.pop(want, None)
 
@@ -193,6 +227,8 @@ class Connection:
                 del self.wants[want]
             elif not said.is_removal and state in {WantState.ASKED, WantState.NOTED}:
                 self.wants[want] = WantState.ACKNOWLEDGED
+                for flow in self._session.streams.of(want):
+                    self.freshness.acknowledged(flow.stream, self._session.clock.monotonic_ns())
         self._settled.set()
 
     def on_refused(self, said: Refused) -> None:

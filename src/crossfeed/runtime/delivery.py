@@ -117,9 +117,7 @@ class Subscription:
 
     def matches(self, data_type: str, symbols: tuple[str, ...]) -> bool:
         """Say whether an event of `data_type` with any of the names `symbols` belongs here."""
-        return _covers(self.data_type, data_type) and (
-            self.symbol == ALL or self.symbol in symbols
-        )
+        return _covers(self.data_type, data_type) and (self.symbol == ALL or self.symbol in symbols)
 
     def failed(self, error: BaseException) -> None:
         """Count one failure; quarantine after too many in a row."""

@@ -199,11 +199,10 @@ class Session:
             want = self._requests.pop(request, None)
             if want is None:
                 continue
+            if want not in self._requests.values():
+                for connection in self._carriers(want):
+                    await connection.remove([want])
             self.streams.close(want, request.kind)
-            if want in self._requests.values():
-                continue
-            for connection in self._carriers(want):
-                await connection.remove([want])
 
     async def close(self) -> None:
         """End everything. Closing twice is harmless."""
@@ -381,8 +380,11 @@ class Session:
         while True:
             await self.clock.sleep(TICK_S)
             out = Output()
-            self.streams.on_timer(self.clock.now_ns(), self.clock.monotonic_ns(), out)
+            now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
+            self.streams.on_timer(now_ns, mono_ns, out)
             self._deliver(out)
+            for connection in self.connections:
+                connection.on_timer(now_ns, mono_ns)
 
     def _deliver(self, out: Output, core_owner: Connection | None = None) -> None:
         for event in out.events:
