@@ -46,6 +46,7 @@ def test_documents_events_are_taken(make) -> None:
     (value,) = aggregator.on_event(quote, 7, make.wall_ns)
     assert (value.data["best_bid_quantity"], value.data["best_ask_quantity"]) == (2.0, 4.0)
     assert value.ts_source_mono_ns == 7
+    assert len(aggregator.on_event(quote, 8, make.wall_ns)) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,15 @@ def test_gaps_are_counted_while_open(make) -> None:
     aggregator.on_gap(make.gap("kraken", 9, GapState.LOST))
     stats = aggregator.stats(0)
     assert (stats.gaps_open, stats.controls, stats.messages_received) == (1, 6, 6)
+
+
+def test_open_gaps_are_bounded(make, monkeypatch) -> None:
+    """However many gaps are reported, the memory for them has a limit."""
+    monkeypatch.setattr("crossfeed.aggregation.aggregator.GAPS_MAX", 2)
+    aggregator = make.aggregator()
+    for gap_id in range(5):
+        aggregator.on_gap(make.gap("binance", gap_id, GapState.OPEN))
+    assert aggregator.stats(0).gaps_open == 2
 
 
 def test_plain_list_finds_streams_by_their_metadata(make) -> None:

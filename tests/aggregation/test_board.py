@@ -49,6 +49,15 @@ def test_overdue_values_of_the_other_kinds(make, kind) -> None:
     assert value.data["price"] == 102.0
 
 
+def test_overdue_value_of_a_venue_too_old_is_none(make) -> None:
+    """What waited so long that it is stale is not published any more."""
+    aggregator = make.aggregator(update_interval=1.0)
+    make.feed(aggregator, [make.quote("kraken", 1.0, 2.0, at) for at in (0.1, 0.2)])
+    late = make.quote("binance", 5.0, 6.0, 99.0)
+    (value,) = aggregator.on_event(late, late.ts_mono_ns, make.wall_ns)
+    assert value.exchanges == ["binance"]
+
+
 def test_close_publishes_what_waits(make) -> None:
     """At the end the interval is not waited for."""
     aggregator = make.aggregator(update_interval=60.0)
@@ -104,6 +113,16 @@ def test_leaving_within_the_interval_is_told_when_it_ends(make, strategy) -> Non
     assert not aggregator.on_status(status, make.ns(2.5), make.wall_ns)
     (value,) = make.wait(aggregator, 3.0)
     assert value.exchanges == ["binance"]
+
+
+@pytest.mark.parametrize("kind", ["ticker", "quote"])
+def test_nothing_to_publish_at_the_end_of_the_interval(make, kind) -> None:
+    """If everybody has left before the interval ends, there is no last value."""
+    made = {"ticker": (make.ticker, 1.0), "quote": (make.quote, 2.0)}[kind]
+    aggregator = make.aggregator(update_interval=1.0)
+    make.feed(aggregator, [made[0]("binance", 1.0, made[1], at) for at in (0.1, 0.2)])
+    aggregator.on_status(make.status("binance", Trust.UNSOUND), make.ns(0.3), make.wall_ns)
+    assert make.wait(aggregator, 2.0) == []
 
 
 @pytest.mark.fault("C09")

@@ -159,6 +159,15 @@ def test_close_gives_untrusted_totals_with_their_trust(make) -> None:
     assert value.exchanges == ["binance", "kraken"]
 
 
+@pytest.mark.parametrize("strategy", OURS)
+def test_close_long_after_the_last_trade(make, strategy) -> None:
+    """Even if every venue is too old by then, the counted trades come out at their own price."""
+    aggregator = make.aggregator(aggregation_strategy=strategy, update_interval=1.0)
+    make.feed(aggregator, [make.trade("binance", 7.0, at_s=at) for at in (0.1, 0.2)])
+    (value,) = aggregator.close(make.ns(1000), make.wall_ns)
+    assert (value.data["price"], value.data["volume"], value.exchanges) == (7.0, 1.0, ["binance"])
+
+
 def test_close_marks_suspect_totals(make) -> None:
     """A suspect price is not sound, whatever its stream."""
     aggregator = make.aggregator()
@@ -219,12 +228,22 @@ def test_source_data_is_what_it_was_made_from(make) -> None:
     """The interval's trades, oldest first, at most buffer_size of the newest."""
     aggregator = make.aggregator(update_interval=1.0, buffer_size=2)
     events = [make.trade("binance", 100.0 + i, at_s=i / 10) for i in range(9)]
-    (first,) = make.feed(aggregator, events)
+    (first,) = make.feed(aggregator, events[:8])
     (second,) = make.wait(aggregator, 1.0)
     assert first.source_data == events[:1]
-    assert second.source_data == events[7:]
-    assert second.data["num_trades"] == 8
-    assert second.ts_source_mono_ns == events[8].ts_mono_ns
+    assert second.source_data == events[6:8]
+    assert second.data["num_trades"] == 7
+    assert second.ts_source_mono_ns == events[7].ts_mono_ns
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_source_data_is_cut_at_any_length(make, count) -> None:
+    """However many there were, the newest buffer_size are handed on."""
+    aggregator = make.aggregator(update_interval=60.0, buffer_size=2)
+    events = [make.trade("binance", 100.0, at_s=i / 10) for i in range(count + 1)]
+    make.feed(aggregator, events)
+    (value,) = make.wait(aggregator, 60.0)
+    assert value.source_data == events[1:][-2:]
 
 
 def test_source_data_of_an_average_names_silent_venues(make) -> None:

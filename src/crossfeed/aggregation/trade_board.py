@@ -48,6 +48,7 @@ class TradeBoard(Board):
         self._published_price: float | None = None
         self._last_price = 0.0
         self._source_ns = 0
+        self._shown: list[Slot] = []
         self._clear()
 
     def _clear(self) -> None:
@@ -159,7 +160,7 @@ class TradeBoard(Board):
 
     def latest_prices(self) -> list[float]:
         """Return the price of each venue's latest trade."""
-        return [slot.price for slot in self.members]
+        return [slot.price for slot in self._shown]
 
     def weighted_price(self) -> float | None:
         """Return the volume-weighted price of the interval's trades, None where it has none."""
@@ -188,8 +189,10 @@ class TradeBoard(Board):
             used = [newest]
         else:
             return NOTHING  # carried until somebody can be trusted
-        if self._spans_venues and self.members:
-            used = self.members
+        # At a late end all may be too old by now: then the interval's own venues have to do.
+        self._shown = self.members or used
+        if self._spans_venues:
+            used = self._shown
         return self._give_out(self._strategy.price(self), used, now_ns, wall_ns)
 
     def close(self, now_ns: int, wall_ns: int) -> Published:

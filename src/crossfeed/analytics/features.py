@@ -154,10 +154,12 @@ class FeatureExtractor:
                 "raise") something is missing. Columns and window are unchanged.
         """
         columns = tuple(values) if self._names is None else self._names
-        if self._names is not None:
-            unknown = [name for name in values if name not in columns]
-            if unknown:
-                raise ValueError(f"no such columns: {', '.join(unknown)} (have {columns})")
+        unknown = [name for name in values if name not in columns]
+        if unknown:
+            raise ValueError(f"no such columns: {', '.join(unknown)} (have {columns})")
+        taken = [name for name in columns if self._book is not None and name in DERIVED_NAMES]
+        if taken:
+            raise ValueError(f"names of derived features: {', '.join(taken)}")
         numbers = {name: _number(name, values.get(name)) for name in columns}
         if self._on_invalid == "raise":
             absent = [name for name, value in numbers.items() if value is None]

@@ -13,6 +13,7 @@ __all__ = ["PriceMonitor"]
 WINDOW_SIZE_MAX: Final = 1_000_000
 SAMPLES_MIN: Final = 2
 """A single price does not deviate."""
+SAMPLES_DEFAULT: Final = 5
 
 _VALUE_MAX: Final = 1e18
 
@@ -27,19 +28,26 @@ class PriceMonitor:
     """
 
     def __init__(
-        self, symbol: str, window_size: int = 20, *, min_samples: int = SAMPLES_MIN
+        self, symbol: str, window_size: int = 20, *, min_samples: int | None = None
     ) -> None:
         """Start with an empty window.
+
+        Args:
+            symbol: A label.
+            window_size: Prices in the window.
+            min_samples: Prices that must stand before the newest one for a spike to be told; None:
+                5 (the deviation of fewer says little) or the window where it is smaller.
 
         Raises:
             ConfigError: `window_size` is not in 2..1,000,000, or `min_samples` not in
                 2..window_size.
         """
         _check_count("window_size", window_size, WINDOW_SIZE_MAX)
-        _check_count("min_samples", min_samples, window_size)
+        samples = min(SAMPLES_DEFAULT, window_size) if min_samples is None else min_samples
+        _check_count("min_samples", samples, window_size)
         self.symbol = symbol
         self.window_size = window_size
-        self.min_samples = min_samples
+        self.min_samples = samples
         # One more than the window: the newest is compared with a whole window before it.
         self._prices: deque[float] = deque(maxlen=window_size + 1)
         self._volumes: deque[float] = deque(maxlen=window_size + 1)
