@@ -16,8 +16,8 @@ EXIT_INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 
-    Every expected failure is one clear line on standard error and a non-zero code, never a traceback:
-    2 for what the user typed, 1 for what went wrong on the way.
+    Every expected failure is one clear line on standard error and a non-zero code, never a
+    traceback: 2 for what the user typed, 1 for what went wrong on the way.
     """
     from crossfeed.cli.app import app
     from crossfeed.errors import ConfigError, CrossfeedError

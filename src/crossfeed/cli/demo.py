@@ -20,7 +20,10 @@ REPAIR_DEADLINE_S: Final = 10.0
 
 
 class DemoOptions(Struct, frozen=True, kw_only=True):
-    """What `crossfeed demo` was told. `seconds` below 0: until Ctrl-C, or 20 s without a terminal."""
+    """What `crossfeed demo` was told.
+
+    `seconds` below 0: until Ctrl-C, or 20 s without a terminal.
+    """
 
     symbols: tuple[str, ...]
     venues: tuple[str, ...]

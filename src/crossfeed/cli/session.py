@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -23,7 +23,10 @@ from crossfeed.model.unified import UnifiedMarketData
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.runtime.settings import FeedSettings
 
-__all__ = ["Shown", "ViewRun"]
+if TYPE_CHECKING:
+    from crossfeed.servers.metrics import MetricsServer
+
+__all__ = ["Shown", "ViewRun", "no_data", "print_json"]
 
 REDRAWS_PER_S: Final = 5
 LINE_INTERVAL_S: Final = 1.0
@@ -68,6 +71,7 @@ class ViewRun:
         self.aggregator = MarketDataAggregator(config, venues=venues, clock=self._clock)
         self.monitor = FeedMonitor(self.aggregator, self._clock)
         self._over = asyncio.Event()
+        self._metrics: MetricsServer | None = None
         if shown.is_json and not shown.is_summary:
             self.aggregator.subscribe("*", "*", self._print_value)
 
@@ -93,13 +97,17 @@ class ViewRun:
         else:
             await self.aggregator.start()
         if self._shown.metrics_port:
-            from crossfeed.servers.metrics import serve_metrics
+            from crossfeed.clients.figures import venue_figures
+            from crossfeed.servers.metrics import MetricsServer
 
-            serve_metrics(self.aggregator, self._shown.metrics_port)
+            clients = list(self.aggregator.clients.values())
+            self._metrics = MetricsServer(lambda: venue_figures(clients), self._shown.metrics_port)
 
     async def stop(self) -> None:
         """End the feed."""
         await self.aggregator.stop()
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
 
     def missing_venues(self) -> list[str]:
         """Return the venues from which nothing came."""

@@ -18,6 +18,7 @@ from crossfeed.model.instrument import Instrument
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.runtime.clock import SystemClock, SystemRandom
 from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
+from crossfeed.runtime.histogram import Histogram
 from crossfeed.runtime.queues import OverflowPolicy
 from crossfeed.runtime.session import Request, Session
 from crossfeed.runtime.settings import FeedSettings
@@ -290,6 +291,15 @@ class VenueClient:
     def trusts(self) -> Iterator[StreamTrust]:
         """Yield the trust of every open stream: state, cause, since when."""
         return self._session.streams.trusts()
+
+    @property
+    def processing(self) -> Histogram:
+        """Time from the receipt of a frame to the end of its inline handlers, ns (sampled)."""
+        return self._session.processing
+
+    def passed_by_kind(self) -> Iterator[tuple[str, int]]:
+        """Yield (kind, events let through) of every open stream."""
+        return self._session.streams.passed_by_kind()
 
     # ── statistics ──────────────────────────────────────────────────────────
 

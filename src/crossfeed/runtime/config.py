@@ -1,4 +1,7 @@
-"""The configuration file: one TOML file, strict. Defaults < file < environment < explicit argument."""
+"""The configuration file: one TOML file, strict.
+
+Defaults < file < environment < explicit argument.
+"""
 
 from __future__ import annotations
 

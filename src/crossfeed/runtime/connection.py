@@ -32,6 +32,8 @@ __all__ = ["Connection", "WantState"]
 log = logging.getLogger("crossfeed.session")
 
 ACK_ATTEMPTS_MAX = 2
+SAMPLE_MASK = 7
+"""The time of every eighth frame is taken: a second clock reading on each would cost 5 %."""
 
 
 class WantState(StrEnum):
@@ -69,6 +71,7 @@ class Connection:
         self._session = session
         self._settled = asyncio.Event()
         self._has_opened = False
+        self._frames = 0
 
     @property
     def is_live(self) -> bool:
@@ -210,12 +213,16 @@ class Connection:
 
     def on_frame(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
         """Take one frame: the synchronous way of every message."""
+        session = self._session
         out = self.core.feed(frame, ts_recv_ns, ts_mono_ns)
-        publish = self._session.router.publish
+        publish = session.router.publish
         for event in out.events:
             publish(event)
         if out.commands:
-            self._session.execute(self, out.commands)
+            session.execute(self, out.commands)
+        self._frames += 1
+        if not self._frames & SAMPLE_MASK:
+            session.processing.add(session.clock.monotonic_ns() - ts_mono_ns)
 
     def on_acknowledged(self, said: Acknowledged) -> None:
         """Note what the venue confirmed."""

@@ -177,7 +177,10 @@ class Subscription:
 
 
 def _covers(asked: str, data_type: str) -> bool:
-    """Say whether a subscription to `asked` gets `data_type`: "*" is every event, but no live book."""
+    """Say whether a subscription to `asked` gets `data_type`.
+
+    "*" is every event, but no live book.
+    """
     return asked == data_type or (asked == ALL and data_type != "book")
 
 

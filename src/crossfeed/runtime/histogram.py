@@ -38,8 +38,7 @@ class Histogram:
         self._counts[index] += 1
         self.count += 1
         self.total += value
-        if value > self.maximum:
-            self.maximum = value
+        self.maximum = max(self.maximum, value)
 
     def quantile(self, share: float) -> float:
         """Return the value that `share` (0..1) of all values do not exceed; 0.0 when empty.

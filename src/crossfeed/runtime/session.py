@@ -33,6 +33,7 @@ from crossfeed.model.output import Output
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.runtime.connection import Connection
 from crossfeed.runtime.delivery import Router
+from crossfeed.runtime.histogram import Histogram
 from crossfeed.runtime.links import Links
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.runtime.rest import RestDesk
@@ -110,8 +111,10 @@ class Session:
         self.links = Links(venue, settings, clock, random)
         self.rest = RestDesk(self, self.links.rest_urls())
         self.connections: list[Connection] = []
+        self.processing = Histogram()
         self.state_handlers: list[Callable[[Any, Any], Any]] = []
         self.notices: list[VenueNotice] = []
+        self._asked: set[Request] = set()
         self._requests: dict[Request, Want] = {}
         self._number = 0
         self._opened_mono_ns = 0
@@ -155,6 +158,15 @@ class Session:
         """
         return self.table.resolve(name, quotes=self.venue.profile.quote_order)
 
+    def _with_companions(self, requests: Sequence[Request]) -> list[Request]:
+        """Add what proves the tail of a stream: the heartbeat that names the newest trade."""
+        heartbeat = self.venue.profile.channel("heartbeat")
+        if heartbeat is None or not heartbeat.has_symbol or heartbeat.needs_key:
+            return list(requests)
+        trades = [request for request in requests if request.kind == "trade"]
+        companions = [Request("heartbeat", request.symbol) for request in trades]
+        return list(dict.fromkeys([*requests, *companions]))
+
     # ── life ────────────────────────────────────────────────────────────────
 
     async def learn_instruments(self) -> None:
@@ -175,7 +187,8 @@ class Session:
         self._opened_mono_ns = self.clock.monotonic_ns()
         self.rest.open()
         await self.rest.learn_instruments(request.symbol for request in requests)
-        wants = self._note(requests)
+        self._asked.update(requests)
+        wants = self._note(self._with_companions(requests))
         self.tasks.spawn(self._tick(), "timer")
         new = self._place(wants)
         await self.links.connect(new, self.settings.connect_deadline_s)
@@ -184,7 +197,8 @@ class Session:
     async def add(self, requests: Sequence[Request]) -> None:
         """Add requests to the running session; return when the venue answered."""
         await self.rest.learn_instruments(request.symbol for request in requests)
-        wants = self._note(requests)
+        self._asked.update(requests)
+        wants = self._note(self._with_companions(requests))
         fresh = [want for want in wants if self._carrier(want) is None]
         room = [c for c in self.connections if len(c.wants) < self._capacity()]
         if room and len(room[0].wants) + len(fresh) <= self._capacity():
@@ -195,8 +209,10 @@ class Session:
 
     async def remove(self, requests: Sequence[Request]) -> None:
         """Remove requests; a want without any request left is unsubscribed."""
-        for request in requests:
-            want = self._requests.pop(request, None)
+        self._asked.difference_update(requests)
+        needed = set(self._with_companions(list(self._asked)))
+        for request in self._with_companions(requests):
+            want = None if request in needed else self._requests.pop(request, None)
             if want is None:
                 continue
             if want not in self._requests.values():
@@ -219,6 +235,7 @@ class Session:
         self._deliver(out)
         self.connections.clear()
         self._requests.clear()
+        self._asked.clear()
 
     def _note(self, requests: Sequence[Request]) -> list[Want]:
         """Resolve all requests (or none, if one is unknown) and open their streams."""

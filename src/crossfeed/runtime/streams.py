@@ -356,6 +356,14 @@ class StreamSet:
                 seen.add(id(flow.gate))
                 yield flow.trust
 
+    def passed_by_kind(self) -> Iterator[tuple[str, int]]:
+        """Yield (kind, events let through) of every open stream."""
+        for flow in list(self._flows.values()):
+            if isinstance(flow.gate, BookSync):
+                yield flow.kind, flow.gate.stats().applied
+            else:
+                yield flow.kind, flow.gate.stats().passed
+
     def stats(self) -> dict[str, Any]:
         """Return the counters of all streams together."""
         totals = self.ledger.totals()
