@@ -164,6 +164,15 @@ def plain(value: object) -> object:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def decimals(value: object) -> object:
+    """Turn number texts and decimals into what tells 0.10 from 0.1."""
+    if isinstance(value, dict):
+        return {key: decimals(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [decimals(entry) for entry in value]
+    return None if value is None else Decimal(str(value)).as_tuple()
+
+
 def shown(thing: Any, expected: Sample) -> Sample:
     """Return the attributes of an event, command, request or instrument that `expected` names."""
     found: Sample = {}
@@ -171,7 +180,9 @@ def shown(thing: Any, expected: Sample) -> Sample:
         if key == "type":
             found[key] = type(thing).__name__
         elif key == "exact":
-            found[key] = {name: plain(thing.exact.get(name)) for name in value}
+            # Compared as decimals with all their zeros: 0E-8 is 0.00000000.
+            exact = {name: decimals(thing.exact.get(name)) for name in value}
+            found[key] = value if exact == decimals(value) else plain(exact)
         else:
             found[key] = plain(getattr(thing, key))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from crossfeed.errors import UnsupportedChannelError
 from crossfeed.model.commands import Want
 from crossfeed.model.events import BookDelta, BookSnapshot
 from crossfeed.model.sequencing import BookTop10, SnapshotSource, Verdict
@@ -109,10 +110,9 @@ def book_rule(want: Want) -> SpotBookRule:
     """Return the rule of a depth want.
 
     Raises:
-        UnsupportedChannelError: Binance has no such channel.
-        ValueError: The channel carries no book.
+        UnsupportedChannelError: Binance has no such channel, or it carries no book.
     """
     if channel_of(want.channel).chain != "book":
-        msg = f"{want.channel} carries no book"
-        raise ValueError(msg)
+        msg = f"binance's {want.channel} carries no book"
+        raise UnsupportedChannelError(msg)
     return SPOT_BOOK

@@ -21,21 +21,22 @@ SCALE_DEFAULT: Final = 8
 """All of Binance spot's texts have 8 decimals."""
 
 # base: (decimals of a USDT price, decimals of a size). Built in so that everything works offline;
-# the venue's own increments replace them as soon as its metadata is read. They are rather too fine
-# than too coarse; `tick_size` and `lot_size` stay empty: these are not the venue's words.
+# the venue's own increments replace them as soon as its metadata is read. They are at least as fine
+# as binance.com and Binance.US listed them on 2021-10-12, since a scale that is too coarse cannot
+# hold a level. `tick_size` and `lot_size` stay empty: these are not the venue's words.
 _AGAINST_USDT: Final = {
-    "BTC": (2, 5), "ETH": (2, 4), "BNB": (2, 3), "SOL": (2, 3), "XRP": (4, 1), "DOGE": (5, 0),
-    "ADA": (4, 1), "TRX": (5, 1), "AVAX": (3, 2), "LINK": (3, 2), "DOT": (4, 2), "LTC": (2, 3),
-    "BCH": (2, 3), "SUI": (4, 1), "TON": (3, 2), "NEAR": (3, 1), "UNI": (3, 2), "APT": (3, 2),
-    "ARB": (4, 1), "OP": (4, 2), "ATOM": (3, 2), "ETC": (2, 2), "FIL": (3, 2), "AAVE": (2, 3),
-    "INJ": (3, 2), "SHIB": (8, 0), "PEPE": (8, 0), "WIF": (4, 2), "XLM": (5, 0), "HBAR": (5, 0),
+    "BTC": (2, 6), "ETH": (2, 5), "BNB": (4, 3), "SOL": (4, 3), "XRP": (4, 1), "DOGE": (7, 0),
+    "ADA": (5, 1), "TRX": (5, 1), "AVAX": (3, 2), "LINK": (3, 2), "DOT": (4, 2), "LTC": (2, 5),
+    "BCH": (2, 5), "SUI": (4, 1), "TON": (4, 2), "NEAR": (3, 1), "UNI": (4, 2), "APT": (4, 2),
+    "ARB": (5, 1), "OP": (4, 2), "ATOM": (3, 3), "ETC": (4, 2), "FIL": (3, 4), "AAVE": (2, 4),
+    "INJ": (3, 2), "SHIB": (8, 0), "PEPE": (8, 0), "WIF": (4, 2), "XLM": (5, 1), "HBAR": (5, 1),
     "USDC": (5, 0), "FDUSD": (4, 0),
 }  # fmt: skip
 _OTHERS: Final = (
-    ("BTC", "USDC", 2, 5), ("ETH", "USDC", 2, 4), ("SOL", "USDC", 2, 3), ("XRP", "USDC", 4, 1),
-    ("BTC", "FDUSD", 2, 5), ("ETH", "FDUSD", 2, 4), ("BTC", "EUR", 2, 5), ("ETH", "EUR", 2, 4),
-    ("SOL", "EUR", 2, 3), ("XRP", "EUR", 4, 1), ("ETH", "BTC", 5, 4), ("SOL", "BTC", 7, 3),
-    ("BNB", "BTC", 6, 3), ("XRP", "BTC", 8, 0), ("SOL", "ETH", 6, 3), ("BNB", "ETH", 5, 4),
+    ("BTC", "USDC", 2, 6), ("ETH", "USDC", 2, 5), ("SOL", "USDC", 4, 3), ("XRP", "USDC", 4, 1),
+    ("BTC", "FDUSD", 2, 6), ("ETH", "FDUSD", 2, 5), ("BTC", "EUR", 2, 6), ("ETH", "EUR", 2, 5),
+    ("SOL", "EUR", 4, 3), ("XRP", "EUR", 4, 1), ("ETH", "BTC", 6, 4), ("SOL", "BTC", 7, 3),
+    ("BNB", "BTC", 7, 3), ("XRP", "BTC", 8, 0), ("SOL", "ETH", 7, 3), ("BNB", "ETH", 6, 4),
 )  # fmt: skip
 
 # enums.md, "Symbol status"; CANCEL_ONLY since 2026-07. Any other word becomes UNKNOWN.

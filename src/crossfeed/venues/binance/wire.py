@@ -302,10 +302,10 @@ class BinanceProbe(Probe):
     B: Any = _ABSENT
 
     def tag(self) -> str:
-        """Return "stream/<channel>", "e/<event>", or the name of what has neither key."""
+        """Return the channel's word, "e/<event>" if bare, or what kind of service message it is."""
         if self.stream:
             word = self.stream.partition("@")[2].partition("@")[0] or self.stream
-            return "stream/kline" if word.startswith("kline_") else f"stream/{word}"
+            return "kline" if word.startswith("kline_") else word
         if self.e:
             return f"e/{self.e}"
         if self.error is not _ABSENT:
@@ -314,7 +314,7 @@ class BinanceProbe(Probe):
             return "refusal"
         if self.result is not _ABSENT:
             return "reply"
-        return "bookTicker" if self.u is not _ABSENT and self.B is not _ABSENT else ""
+        return "e/bookTicker" if self.u is not _ABSENT and self.B is not _ABSENT else ""
 
 
 def _routes() -> dict[str, Route]:
@@ -323,27 +323,23 @@ def _routes() -> dict[str, Route]:
     diff = {"previous": 0, "checksum": None}
     untimed = Mark.RECEIVE_TIME
     table = {
-        "stream/trade": Route(wire=StreamTrade, event=Trade, integrity=sequenced),
+        "trade": Route(wire=StreamTrade, event=Trade, integrity=sequenced),
         "e/trade": Route(wire=TradeMessage, event=Trade, integrity=sequenced),
-        "stream/aggTrade": Route(wire=StreamAggTrade, event=AggTrade, integrity=sequenced),
+        "aggTrade": Route(wire=StreamAggTrade, event=AggTrade, integrity=sequenced),
         "e/aggTrade": Route(wire=AggTradeMessage, event=AggTrade, integrity=sequenced),
-        "stream/ticker": Route(wire=StreamTicker, event=Ticker, integrity=whole),
+        "ticker": Route(wire=StreamTicker, event=Ticker, integrity=whole),
         "e/24hrTicker": Route(wire=TickerMessage, event=Ticker, integrity=whole),
-        "stream/miniTicker": Route(wire=StreamMiniTicker, event=MiniTicker, integrity=whole),
+        "miniTicker": Route(wire=StreamMiniTicker, event=MiniTicker, integrity=whole),
         "e/24hrMiniTicker": Route(wire=MiniTickerMessage, event=MiniTicker, integrity=whole),
-        "stream/kline": Route(wire=StreamKline, event=Candle, integrity=whole),
+        "kline": Route(wire=StreamKline, event=Candle, integrity=whole),
         "e/kline": Route(wire=KlineMessage, event=Candle, integrity=whole),
-        "stream/bookTicker": Route(
-            wire=StreamBookTicker, event=Quote, integrity=whole, marks=untimed
-        ),
-        "bookTicker": Route(wire=BookTickerMessage, event=Quote, integrity=whole, marks=untimed),
-        "stream/depth": Route(
-            wire=StreamDepth, event=DepthDelta, integrity=sequenced, constants=diff
-        ),
+        "bookTicker": Route(wire=StreamBookTicker, event=Quote, integrity=whole, marks=untimed),
+        "e/bookTicker": Route(wire=BookTickerMessage, event=Quote, integrity=whole, marks=untimed),
+        "depth": Route(wire=StreamDepth, event=DepthDelta, integrity=sequenced, constants=diff),
         "e/depthUpdate": Route(
             wire=DepthMessage, event=DepthDelta, integrity=sequenced, constants=diff
         ),
-        "stream/!serverShutdown": Route(wire=StreamShutdown, handler="on_shutdown"),
+        "!serverShutdown": Route(wire=StreamShutdown, handler="on_shutdown"),
         "e/serverShutdown": Route(wire=ShutdownMessage, handler="on_shutdown"),
         "reply": Route(wire=Reply, handler="on_reply"),
         "refusal": Route(wire=Refusal, handler="on_refusal"),
@@ -353,11 +349,9 @@ def _routes() -> dict[str, Route]:
 
 
 ROUTES: Final = Routes(
-    # The usual first key: the stream's name, cut at "@", or the event's. "kline_1m" is cut at "_";
-    # other names with "_" (ticker_1h) are left to the probe.
-    guess=re.compile(
-        rb'\s*\{"(stream|e)":"(?:(?<=m":")[^"@\\]*@|(?<=\{"e":"))(kline(?=_)|[0-9A-Za-z]+(?=["@]))'
-    ),
+    # The stream's name from "@" on, with which the wrapped spelling starts. "kline_1m" is cut at
+    # "_"; other names with "_" (ticker_1h), escaped names and the bare spelling are the probe's.
+    guess=re.compile(rb'\s*\{"stream":"[^"@\\]*@(kline(?=_)|[0-9A-Za-z]+(?=["@]))'),
     probe=BinanceProbe,
     payload_key="data",
     table=_routes(),
