@@ -1,8 +1,8 @@
 """Who may connect when: one canary per venue after an outage, then a few, then a pace.
 
 While nothing proves that the venue is up (at the start, after a lost connection, after a failed
-attempt) one attempt at a time is made: the canary. Its success opens the gate for `burst` more at
-once and `rate_per_s` a second after that. The venue's own windows for connects hold under all of
+attempt) one attempt at a time is made: the canary. Its success opens the gate: at most `burst` pass
+at once, `rate_per_s` a second after that. The venue's own windows for connects hold under all of
 this, and what the venue told one connection (429, 418) binds all.
 """
 
@@ -27,7 +27,7 @@ class AdmissionLimits(Struct, frozen=True, kw_only=True):
 
     Attributes:
         windows: The venue's limits as (connects, seconds), each a strict sliding window.
-        burst: Connects at once after the canary.
+        burst: Connects at once, the canary among them.
         rate_per_s: Connects a second after these.
         attempt_timeout_s: An attempt without news for so long no longer holds up others.
         backoff: Distance of canaries while the venue is down.
@@ -115,9 +115,8 @@ class Admission:
         for window in self._windows:
             window.record(now_ns)
         attempt = Attempt(self.attempts, not self.is_proven)
-        if self.is_proven:
-            self._bucket.take(now_ns)
-        else:
+        self._bucket.take(now_ns)
+        if not self.is_proven:
             self._canary = attempt
             self._canary_until_ns = now_ns + self._timeout_ns
         return attempt

@@ -37,6 +37,7 @@ async def deadline(
                 yield
             finally:
                 timer.cancel()
+                await asyncio.wait({timer})
     except TimeoutError as exc:
         if not scope.expired():
             raise

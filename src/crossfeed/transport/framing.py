@@ -66,10 +66,6 @@ class Close(Struct, frozen=True, gc=False):
     reason: str
 
 
-def _violation(text: str, close_code: int = CLOSE_PROTOCOL_ERROR) -> ProtocolViolationError:
-    return ProtocolViolationError(text, close_code=close_code)
-
-
 class FrameRules:
     """The rules for one connection: frames in, whole messages and control frames out.
 
@@ -86,12 +82,14 @@ class FrameRules:
         "_fragments_max",
         "_is_text",
         "_parts",
+        "_where",
         "fragmented_bytes",
         "fragments",
     )
 
-    def __init__(self, *, bytes_max: int, fragments_max: int) -> None:
+    def __init__(self, *, bytes_max: int, fragments_max: int, where: str = "") -> None:
         """Allow messages of `bytes_max` bytes, joined from at most `fragments_max` frames."""
+        self._where = where
         self._bytes_max = bytes_max
         self._fragments_max = fragments_max
         self._parts: list[bytes] = []
@@ -117,18 +115,18 @@ class FrameRules:
             ProtocolViolationError: the frame breaks a rule; `close_code` is what to close with.
         """
         if rsv:
-            raise _violation(f"reserved bits {rsv:03b} set, no extension was agreed on")
+            raise self._violation(f"reserved bits {rsv:03b} set, no extension was agreed on")
         if opcode >= OP_CLOSE:
             return self._receive_control(opcode, payload, is_final=is_final)
         if opcode == OP_CONTINUATION:
             if not self.fragments:
-                raise _violation("continuation frame without a message to continue")
+                raise self._violation("continuation frame without a message to continue")
         elif opcode in (OP_TEXT, OP_BINARY):
             if self.fragments:
-                raise _violation("new data frame inside a fragmented message")
+                raise self._violation("new data frame inside a fragmented message")
             self._is_text = opcode == OP_TEXT
         else:
-            raise _violation(f"reserved opcode {opcode:#x}")
+            raise self._violation(f"reserved opcode {opcode:#x}")
         return self._join(payload, is_final=is_final)
 
     def _join(self, payload: bytes, *, is_final: bool) -> Message | None:
@@ -136,10 +134,10 @@ class FrameRules:
         self.fragmented_bytes += len(payload)
         if self.fragmented_bytes > self._bytes_max:
             text = f"message of more than {self._bytes_max} bytes"
-            raise _violation(text, CLOSE_TOO_BIG)
+            raise self._violation(text, CLOSE_TOO_BIG)
         if self.fragments > self._fragments_max:
             text = f"message of more than {self._fragments_max} fragments"
-            raise _violation(text, CLOSE_TOO_BIG)
+            raise self._violation(text, CLOSE_TOO_BIG)
         if payload:
             self._parts.append(payload)
         if not is_final:
@@ -149,26 +147,45 @@ class FrameRules:
         self.fragments = 0
         self.fragmented_bytes = 0
         if self._is_text:
-            check_text(whole)
+            check_text(whole, self._where)
         return Message(whole, self._is_text)
 
     def _receive_control(
         self, opcode: int, payload: bytes, *, is_final: bool
     ) -> Ping | Pong | Close:
         if opcode not in (OP_CLOSE, OP_PING, OP_PONG):
-            raise _violation(f"reserved opcode {opcode:#x}")
+            raise self._violation(f"reserved opcode {opcode:#x}")
         if not is_final:
-            raise _violation("fragmented control frame")
+            raise self._violation("fragmented control frame")
         if len(payload) > CONTROL_BYTES_MAX:
-            raise _violation(f"control frame of {len(payload)} bytes")
+            raise self._violation(f"control frame of {len(payload)} bytes")
         if opcode == OP_PING:
             return Ping(payload)
         if opcode == OP_PONG:
             return Pong(payload)
-        return _read_close(payload)
+        return self._read_close(payload)
+
+    def _read_close(self, payload: bytes) -> Close:
+        if not payload:
+            return Close(CLOSE_NO_STATUS, "")
+        if len(payload) < CODE_BYTES:
+            raise self._violation("close frame with half a code")
+        code = int.from_bytes(payload[:CODE_BYTES], "big")
+        if code not in _CLOSE_CODES and code not in _APP_CLOSE_CODES:
+            raise self._violation(f"close frame with the forbidden code {code}")
+        try:
+            reason = payload[CODE_BYTES:].decode()
+        except UnicodeDecodeError as exc:
+            raise self._violation("close reason is not UTF-8", CLOSE_INVALID_TEXT) from exc
+        return Close(code, reason)
+
+    def _violation(
+        self, text: str, close_code: int = CLOSE_PROTOCOL_ERROR
+    ) -> ProtocolViolationError:
+        return ProtocolViolationError(text, close_code=close_code, where=self._where)
 
 
-def check_text(payload: bytes) -> None:
+def check_text(payload: bytes, where: str = "") -> None:
     """Accept `payload` as text.
 
     Raises:
@@ -180,19 +197,4 @@ def check_text(payload: bytes) -> None:
         payload.decode()
     except UnicodeDecodeError as exc:
         text = f"text message is not UTF-8 ({exc.reason} at byte {exc.start})"
-        raise _violation(text, CLOSE_INVALID_TEXT) from exc
-
-
-def _read_close(payload: bytes) -> Close:
-    if not payload:
-        return Close(CLOSE_NO_STATUS, "")
-    if len(payload) < CODE_BYTES:
-        raise _violation("close frame with half a code")
-    code = int.from_bytes(payload[:CODE_BYTES], "big")
-    if code not in _CLOSE_CODES and code not in _APP_CLOSE_CODES:
-        raise _violation(f"close frame with the forbidden code {code}")
-    try:
-        reason = payload[CODE_BYTES:].decode()
-    except UnicodeDecodeError as exc:
-        raise _violation("close reason is not UTF-8", CLOSE_INVALID_TEXT) from exc
-    return Close(code, reason)
+        raise ProtocolViolationError(text, close_code=CLOSE_INVALID_TEXT, where=where) from exc

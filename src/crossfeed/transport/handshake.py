@@ -198,7 +198,9 @@ class _Dialer:
                 **options,
             )
         except TransportError as exc:
-            exc.where = exc.where or where
+            if not exc.where:
+                exc.where = where
+                exc.args = (f"{where}: {exc}",)
             raise
         except picows.WSHandshakeError as exc:
             raise self._refusal(exc, where) from exc

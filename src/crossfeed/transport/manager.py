@@ -221,12 +221,12 @@ class WebSocketManager:
         self.start()
         try:
             while self.state is not ConnectionState.CONNECTED:
-                self._raise_if_ended()
-                if is_first and self.state is ConnectionState.OPEN:
-                    error = self._supervisor.last_error or self._circuit_open()
+                is_refused = is_first and self.state is ConnectionState.OPEN
+                if is_refused and self._is_running():
+                    self._supervisor.give_up(self._supervisor.last_error or self._circuit_open())
+                if is_refused or not self._is_running():
                     await self._stop()
-                    self._supervisor.give_up(error)
-                    raise error
+                    self._raise_if_ended()
                 await self._board.wait_change()
         except asyncio.CancelledError:
             await self.close()
@@ -371,11 +371,11 @@ class WebSocketManager:
             await self._supervisor.run()
         except asyncio.CancelledError:
             raise
-        except BaseException as exc:
-            # A fault of ours must be seen, never end the feed silently.
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must be seen, never end silently
             error = ConnectFailedError(f"internal error: {exc!r}", where=self.config.label)
+            error.__cause__ = exc
             self._supervisor.give_up(error)
-            raise
+            self._report(error)
         finally:
             # The runner counts as done only after this step, and that is what the waiters look at.
             asyncio.get_running_loop().call_soon(self._board.notify)

@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from crossfeed.errors import ConnectFailedError, CrossfeedError
+from crossfeed.errors import ConnectFailedError, CrossfeedError, VenueError
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.transport.address import Resolver
 from crossfeed.transport.breaker import Breaker
@@ -209,6 +209,9 @@ class Supervisor:
             self._gate.lost()
             if connection is not None:
                 good_data_ns = max(0, connection.last_message_ns - self.connected_ns)
+        elif isinstance(error, VenueError) and not error.retryable:
+            # Refused by the venue, not by the network: the venue is up.
+            self._gate.succeeded(attempt)
         else:
             self._gate.failed(attempt, error, has_alternative=self._has_alternative())
         self.connected_ns = 0

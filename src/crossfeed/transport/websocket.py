@@ -29,6 +29,7 @@ from crossfeed.transport.framing import (
     Message,
     Ping,
     Pong,
+    check_text,
 )
 from crossfeed.transport.handshake import open_transport
 from crossfeed.transport.limits import SendBudget
@@ -90,7 +91,9 @@ class WebSocketConnection:
         self.on_pong: Callable[[int, bytes], None] | None = None
         self._on_fault = on_fault
         self._rules = FrameRules(
-            bytes_max=config.frame_bytes_max, fragments_max=config.fragments_max
+            bytes_max=config.frame_bytes_max,
+            fragments_max=config.fragments_max,
+            where=self.where,
         )
         self._listener_factory = listener_factory
         self._listener: Any = None
@@ -102,7 +105,6 @@ class WebSocketConnection:
         self._last_control_ns = 0
         self._fragment_since_ns = 0
         self._pong_payload: bytes | None = None
-        self._pong_timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
 
     # ── life ──────────────────────────────────────────────────────────────────
@@ -134,18 +136,18 @@ class WebSocketConnection:
 
         Returns when the socket is closed. Cancelled in between, it cuts at once.
         """
-        if self._transport is None:
+        if self._watch is None:
             return
-        if not self._lost.done():
+        if not self._is_closing:
             self._finish(ConnectionLostError("closed by us", close_code=code, where=self.where))
             self._send_close(code, reason)
-        waited = asyncio.ensure_future(self.clock.sleep(self._config.close_timeout_s))
+        timer = asyncio.ensure_future(self.clock.sleep(self._config.close_timeout_s))
         try:
-            await asyncio.wait({self._lost, waited}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._watch, timer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waited.cancel()
+            timer.cancel()
             self.abort()
-        await asyncio.shield(self._lost)
+        await asyncio.wait({self._watch})
 
     def fail(self, error: CrossfeedError, *, close_code: int = 1001) -> None:
         """End the connection because of `error`: send a close frame if possible, cut soon after."""
@@ -242,11 +244,9 @@ class WebSocketConnection:
         if self._pong_payload is not None:
             self.pongs_skipped += 1
         self._pong_payload = payload
-        if self._pong_timer is None:
-            self._send_pong()
+        self._send_pong()
 
     def _send_pong(self) -> None:
-        self._pong_timer = None
         payload, self._pong_payload = self._pong_payload, None
         if payload is None or self._transport is None or not self.is_open:
             return
@@ -254,11 +254,8 @@ class WebSocketConnection:
             self.pongs_skipped += 1
             return
         now_ns = self.clock.monotonic_ns()
-        wait_ns = self._budget.control_wait_ns(now_ns)
-        if wait_ns:
-            self._pong_payload = payload
-            loop = asyncio.get_running_loop()
-            self._pong_timer = loop.call_later(wait_ns / NS_PER_S, self._send_pong)
+        if self._budget.control_wait_ns(now_ns):
+            self._pong_payload = payload  # For the next check, within a second.
             return
         self._budget.record(now_ns)
         self.pongs_sent += 1
@@ -283,10 +280,9 @@ class WebSocketConnection:
     def accepts_text(self, payload: bytes) -> bool:
         """Say whether `payload` is UTF-8; fail the connection with 1007 if it is not."""
         try:
-            payload.decode()
-        except UnicodeDecodeError as exc:
-            text = f"text message is not UTF-8 ({exc.reason} at byte {exc.start})"
-            self._violate(ProtocolViolationError(text, close_code=1007, where=self.where))
+            check_text(payload, self.where)
+        except ProtocolViolationError as exc:
+            self._violate(exc)
             return False
         return True
 
@@ -302,7 +298,6 @@ class WebSocketConnection:
                 frame.msg_type.value, payload, is_final=bool(frame.fin), rsv=rsv
             )
         except ProtocolViolationError as exc:
-            exc.where = self.where
             self._violate(exc)
             return
         fragments = self._rules.fragments
@@ -351,18 +346,18 @@ class WebSocketConnection:
                 where=self.where,
             )
         )
-        for timer in (self._linger, self._pong_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._linger is not None:
+            self._linger.cancel()
         if not self._lost.done():
             self._lost.set_result(None)
 
     # ── housekeeping, called by the manager about once a second ───────────────
 
     def check(self, now_ns: int) -> None:
-        """Renew the wall clock's offset; fail a message whose fragments stopped coming."""
+        """Renew the wall clock's offset, send a pong that had to wait, end a stuck message."""
         if self._listener is not None:
             self._listener.wall_offset_ns = self.wall.offset_ns
+        self._send_pong()
         limit_s = self._config.frame_timeout_s
         if self._rules.fragments and now_ns - self._fragment_since_ns > limit_s * NS_PER_S:
             text = f"fragmented message not complete after {limit_s:g} s"

@@ -1,0 +1,244 @@
+"""Hostile servers on loopback, both event loops, and a check that nothing is left behind."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from hashlib import sha1
+from typing import Any
+
+import pytest
+import uvloop
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+DEADLINE_S = 5.0
+
+CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every async test of this folder on both loops."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+class Peer:
+    """The server's side of one connection: byte for byte what a test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.request = b""
+
+    async def read_request(self) -> bytes:
+        """Read the upgrade request."""
+        self.request = await self.reader.readuntil(b"\r\n\r\n")
+        return self.request
+
+    def accept_key(self) -> bytes:
+        """Return the right answer to the request's key."""
+        for line in self.request.split(b"\r\n"):
+            name, _, value = line.partition(b": ")
+            if name.lower() == b"sec-websocket-key":
+                return b64encode(sha1(value.strip() + GUID).digest())  # noqa: S324 - RFC 6455
+        raise AssertionError("the request has no key")
+
+    async def upgrade(self, *extra: bytes, accept: bytes | None = None) -> None:
+        """Accept the upgrade, with further header lines."""
+        await self.read_request()
+        lines = [
+            b"HTTP/1.1 101 Switching Protocols",
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Accept: " + (self.accept_key() if accept is None else accept),
+            *extra,
+        ]
+        self.send(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    async def refuse(self, status: int, *extra: bytes, body: bytes = b"") -> None:
+        """Answer the request with another status."""
+        await self.read_request()
+        lines = [
+            f"HTTP/1.1 {status} Whatever".encode(),
+            f"Content-Length: {len(body)}".encode(),
+            *extra,
+        ]
+        self.send(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        await self.drain()
+        self.writer.close()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self.writer.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the bytes are with the system."""
+        await self.writer.drain()
+
+    def frame(self, opcode: int, payload: bytes = b"", **bits: Any) -> None:
+        """Send one frame."""
+        self.send(make_frame(opcode, payload, **bits))
+
+    def text(self, payload: bytes) -> None:
+        """Send one text message."""
+        self.frame(TEXT, payload)
+
+    async def read_frame(self) -> tuple[int, bytes]:
+        """Read one frame of the client; it must be masked."""
+        first, second = await self.reader.readexactly(2)
+        assert second & 0x80, "the client's frames must be masked"
+        length = second & 0x7F
+        if length == 126:
+            (length,) = struct.unpack("!H", await self.reader.readexactly(2))
+        elif length == 127:
+            (length,) = struct.unpack("!Q", await self.reader.readexactly(8))
+        mask = await self.reader.readexactly(4)
+        data = await self.reader.readexactly(length)
+        return first & 0x0F, bytes(b ^ mask[i % 4] for i, b in enumerate(data))
+
+    async def read_until(self, opcode: int) -> bytes:
+        """Read frames until one of `opcode` comes; return its payload."""
+        while True:
+            got, payload = await self.read_frame()
+            if got == opcode:
+                return payload
+
+    async def read_close(self) -> int:
+        """Read frames until the client's close frame; return its code (0 if it has none)."""
+        payload = await self.read_until(CLOSE)
+        return int.from_bytes(payload[:2], "big")
+
+    def reset(self) -> None:
+        """Cut the connection with a TCP reset."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def gone(self) -> None:
+        """Wait until the client has closed the connection."""
+        with contextlib.suppress(OSError):
+            while await self.reader.read(65536):
+                pass
+
+
+def make_frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    fin: bool = True,
+    rsv: int = 0,
+    masked: bool = False,
+    length: int | None = None,
+) -> bytes:
+    """Build one frame, right or wrong; `length` is the length it claims."""
+    size = len(payload) if length is None else length
+    head = bytes([fin << 7 | rsv << 4 | opcode])
+    flag = masked << 7
+    if size < 126:
+        head += bytes([flag | size])
+    elif size < 65536:
+        head += bytes([flag | 126]) + struct.pack("!H", size)
+    else:
+        head += bytes([flag | 127]) + struct.pack("!Q", size)
+    if masked:
+        head += b"\0\0\0\0"
+    return head + payload
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+class HostileServer:
+    """Runs a script for each connection; the n-th script for the n-th, the last one for all further ones."""
+
+    def __init__(self, *scripts: Script) -> None:
+        self.scripts = scripts
+        self.connections = 0
+        self.errors: list[BaseException] = []
+        self.peers: list[Peer] = []
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, *, port: int = 0, **options: Any) -> "HostileServer":
+        """Listen on loopback."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, **options)
+        return self
+
+    @property
+    def port(self) -> int:
+        """Port it listens on."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """WebSocket address of the server."""
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    def refuse_connections(self) -> None:
+        """Stop listening; what is connected stays."""
+        assert self._server is not None
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        script = self.scripts[min(self.connections, len(self.scripts) - 1)]
+        self.connections += 1
+        peer = Peer(reader, writer)
+        self.peers.append(peer)
+        try:
+            await script(peer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # The client went away: that is its right, and what many tests are about.
+        except asyncio.CancelledError:
+            pass  # The end of the test.
+        except BaseException as exc:  # noqa: BLE001 - shown by stop()
+            self.errors.append(exc)
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def stop(self) -> None:
+        """Close everything; fail the test if a script failed."""
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        for peer in self.peers:
+            peer.writer.transport.abort()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=DEADLINE_S)
+        await self._server.wait_closed()
+        if self.errors:
+            raise self.errors[0]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Awaitable[HostileServer]]]:
+    """Return `await serve(script, ...)`: a hostile server, stopped after the test."""
+    servers: list[HostileServer] = []
+
+    async def start(*scripts: Script, **options: Any) -> HostileServer:
+        server = await HostileServer(*scripts).start(**options)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
+@pytest.fixture(autouse=True)
+async def leaves_no_task() -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind."""
+    yield
+    for _ in range(20):
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if not left:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(f"tasks left behind: {left}")
