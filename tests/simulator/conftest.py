@@ -265,3 +265,28 @@ async def rest(url: str, method: str = "GET", body: bytes = b"", headers: dict |
 def http():
     """The REST function."""
     return rest
+
+
+def shape_of(value, path=""):
+    """Return the shape of a message: paths of its keys with the form of each leaf.
+
+    Forms tell numbers as text by their spelling: "d.8" is digits with eight decimals, "d" a
+    trimmed decimal or integer text, "int", "num" JSON numbers.
+    """
+    if isinstance(value, dict):
+        found = set()
+        for key, one in value.items():
+            found |= shape_of(one, f"{path}.{key}")
+        return found | {(f"{path}{{}}", tuple(value))}
+    if isinstance(value, list):
+        found = {(f"{path}[]", "")}
+        for one in value[:3]:
+            found |= shape_of(one, f"{path}[]")
+        return found
+    return {(path, type(value).__name__)}
+
+
+@pytest.fixture
+def shape():
+    """The shape function."""
+    return shape_of

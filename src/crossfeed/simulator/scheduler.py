@@ -13,7 +13,7 @@ Task = Callable[[int], "int | None"]
 
 
 class Scheduler:
-    """Runs tasks in order of their due time, ties in order of their scheduling.
+    """Runs tasks in order of their due time; ties by rank, then in order of their scheduling.
 
     The result does not depend on how finely time is advanced: a task sees its own due time, not
     the time `run` was called with. So one step of a second equals a thousand steps of 1 ms.
@@ -23,15 +23,18 @@ class Scheduler:
 
     def __init__(self, start_ns: int) -> None:
         """Start at `start_ns` (ns since 1970 UTC)."""
-        self._heap: list[tuple[int, int, Task]] = []
+        self._heap: list[tuple[int, int, int, Task]] = []
         self._order = count()
         self.now_ns = start_ns
         #: Time that was jumped over because the process was stopped or overloaded, ns.
         self.skipped_ns = 0
 
-    def at(self, due_ns: int, task: Task) -> None:
-        """Call `task` once `due_ns` is reached."""
-        heappush(self._heap, (due_ns, next(self._order), task))
+    def at(self, due_ns: int, task: Task, *, rank: int = 1) -> None:
+        """Call `task` once `due_ns` is reached; at equal times a lower rank comes first.
+
+        Markets have rank 0: what is pushed at an instant includes what happened at that instant.
+        """
+        heappush(self._heap, (due_ns, rank, next(self._order), task))
 
     def after(self, delay_ns: int, task: Task) -> None:
         """Call `task` in `delay_ns` from the present simulated time."""
@@ -46,12 +49,12 @@ class Scheduler:
         heap = self._heap
         order = self._order
         while heap and heap[0][0] <= now_ns:
-            due_ns, _, task = heappop(heap)
+            due_ns, rank, _, task = heappop(heap)
             if due_ns > self.now_ns:
                 self.now_ns = due_ns
             again_ns = task(self.now_ns)
             if again_ns is not None:
-                heappush(heap, (again_ns, next(order), task))
+                heappush(heap, (again_ns, rank, next(order), task))
         if now_ns > self.now_ns:
             self.now_ns = now_ns
 
@@ -66,5 +69,7 @@ class Scheduler:
         shift_ns = now_ns - self._heap[0][0]
         if shift_ns <= 0:
             return
-        self._heap = [(due_ns + shift_ns, order, task) for due_ns, order, task in self._heap]
+        self._heap = [
+            (due_ns + shift_ns, rank, order, task) for due_ns, rank, order, task in self._heap
+        ]
         self.skipped_ns += shift_ns

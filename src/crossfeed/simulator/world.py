@@ -201,7 +201,7 @@ class World:
                 self._publish(flow.market, now_ns)
             return origin + round(count * interval_ns)
 
-        self.scheduler.at(origin, act)
+        self.scheduler.at(origin, act, rank=0)
 
     def _publish(self, market: Market, now_ns: int) -> None:
         """Tell the watchers of a market that it has acted."""
