@@ -71,9 +71,10 @@ class KrakenReader(ExactReader):
 
 def _rest_exact(event: MarketData, raw: bytes) -> Mapping[str, Any]:
     tree: Any = msgspec.json.decode(raw)
-    if isinstance(tree, list):
+    if raw.startswith(b"["):
         return {"price": Decimal(tree[0]), "quantity": Decimal(tree[1])}
-    value: Any = next((item for key, item in tree["result"].items() if key != "last"), {})
+    result: dict[str, Any] = tree["result"]
+    value: Any = next(iter(item for key, item in result.items() if key != "last"))
     if isinstance(event, BookSnapshot):
         return {
             side: [(Decimal(row[0]), Decimal(row[1])) for row in value[side]]

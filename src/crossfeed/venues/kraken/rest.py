@@ -241,8 +241,8 @@ def result_of(status: int, body: bytes) -> Raw:
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
         raise refusal(NAME, exc, body) from exc
     # A text that begins with E is an error, one with W a warning beside a good result.
-    error = next((text for text in answer.error if not text.startswith("W")), "")
-    if error:
+    error = next((text for text in answer.error if not text.startswith("W")), None)
+    if error is not None:
         raise _venue_error(error)
     if status != _HTTP_OK:
         raise VenueError(NAME, f"HTTP {status}", code=str(status), hint="check the request")

@@ -282,7 +282,8 @@ class KrakenProbe(Probe):
         return "error" if self.error or self.error_capital else ""
 
 
-_VENUE_WIDE: Final = {"symbol": "", "unified": ""}
+_VENUE_WIDE: Final[dict[str, object]] = {"symbol": "", "unified": ""}
+_NO_PRODUCTS: Final[list[dict[str, Any]]] = []
 _TRADE: Final = Route(wire=TradeMessage, event=Trade, integrity=Integrity.SEQUENCED)
 _TRADE_HISTORY: Final = Route(
     wire=TradeMessage, event=Trade, integrity=Integrity.SEQUENCED, marks=Mark.HISTORY
@@ -291,7 +292,7 @@ _STATUS: Final = Route(
     wire=StatusMessage,
     event=VenueStatus,
     integrity=Integrity.SELF_CONTAINED,
-    constants=_VENUE_WIDE | {"products": []},
+    constants=_VENUE_WIDE | {"products": _NO_PRODUCTS},
 )
 
 
