@@ -43,7 +43,7 @@ bench: $(VENV)/.stamp-dev ## micro benchmarks (benchmarks/bench_*.py)
 		-o python_files='bench_*.py' -o python_functions='bench_*' --timeout=0 $(ARGS)
 
 docs: $(VENV)/.stamp-dev ## build the documentation into site/, generated pages first
-	$(BIN)/python tools/support.py
+	$(BIN)/python tools/pages.py
 	$(BIN)/zensical build --strict
 
 faults: $(VENV)/.stamp-test ## run the fault tests in full and print the coverage of the catalogue

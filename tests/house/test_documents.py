@@ -4,18 +4,23 @@ A block that cannot run (it needs an exchange, or is a fragment) is preceded by 
 why: `<!-- not run: needs the live exchanges -->`.
 """
 
+import itertools
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from crossfeed.errors import ConfigError
+from crossfeed.runtime.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -72,20 +77,34 @@ def command_problem(line: str) -> str:
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
         return "" if set(arguments) <= set(targets) else f"no such make verb: {line}"
     if command == "crossfeed":
+        leading = itertools.takewhile(lambda word: not word.startswith("-"), arguments)
         shown = subprocess.run(
-            [Path(sys.executable).with_name("crossfeed"), *arguments[:1], "--help"],
+            [Path(sys.executable).with_name("crossfeed"), *leading, "--help"],
             capture_output=True,
             text=True,
             check=False,
             env={**os.environ, "COLUMNS": "200"},
         )
         options = [word for word in arguments if word.startswith("--")]
-        lacking = [option for option in options if option not in shown.stdout]
+        known = set(re.findall(r"--[\w-]+", shown.stdout))
+        lacking = [option for option in options if option not in known]
         return f"{line}: {shown.stderr or lacking}" if shown.returncode or lacking else ""
     if command == "pytest":
         missing = [name for name in arguments if "/" in name and not (ROOT / name).exists()]
         return f"no such test: {missing}" if missing else ""
     return f"unknown command: {line}"
+
+
+def configuration_problem(text: str) -> str:
+    """Say what `crossfeed config check` finds wrong with a configuration file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "crossfeed.toml")
+        file.write_text(text, "utf-8")
+        try:
+            load_config(file, {})
+        except ConfigError as error:
+            return str(error)
+    return ""
 
 
 def block_problem(block: Block) -> str:
@@ -102,6 +121,10 @@ def block_problem(block: Block) -> str:
         return result.stderr if result.returncode else ""
     if block.language in {"sh", "bash", "console", "shell"}:
         return "\n".join(filter(None, map(command_problem, block.code.splitlines())))
+    if block.language == "toml" and re.search(
+        r"^\[(aggregator|venues\.)", block.code, re.MULTILINE
+    ):
+        return configuration_problem(block.code)
     readers = {"toml": tomllib.loads, "json": json.loads}
     if block.language in readers:
         try:
@@ -159,6 +182,9 @@ def test_block_runs(block: Block) -> None:
         ("sh", "make demo\ncrossfood demo\n"),
         ("console", "$ pytest tests/no_such_test.py\n"),
         ("toml", "a = \n"),
+        ("toml", "[aggregator]\nexchange = ['binance']\n"),
+        ("sh", "crossfeed watch --venue kraken\n"),
+        ("sh", "crossfeed config shown\n"),
         ("json", "{\n"),
         ("snake", "x = 1\n"),
     ],

@@ -26,7 +26,10 @@ HOSTS = tuple(
 )
 MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:root|work|Users/\w+|home/\w+)(?=/|\b)")
 PIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*==[0-9][0-9A-Za-z.!]*")
-SECRET = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{36}\b")
+SECRET = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\n|\s)+[A-Za-z0-9+/=]{40}"
+    r"|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{36}\b"
+)
 
 Rule = Callable[[str, str], Iterator[str]]
 
@@ -58,7 +61,8 @@ BAD = (
     (no_machine_path, "log = '/" + "root/crossfeed.log'"),
     (no_machine_path, "cd /" + "home/ada/crossfeed"),
     (no_machine_path, f"see {ROOT.parent}/notes.md"),
-    (no_secret, "-----BEGIN EC PRIVATE" + " KEY-----"),
+    (no_secret, "-----BEGIN EC PRIVATE KEY-----\n" + "MHcC" * 16),
+    (no_secret, "AKIA" + "Z" * 16),
 )
 
 

@@ -1,25 +1,45 @@
-"""Write docs/reference/support.md: which venue gives which data, and how well it can be proven.
+"""Write the reference pages that come from the code: support matrix, commands, metrics.
 
-    python tools/support.py
+    python tools/pages.py
 
-Everything on the page comes from the venues' own declarations; a house test refuses a stale page.
+A house test refuses a page that is not as the code is.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
+from crossfeed.cli.app import app
+from crossfeed.runtime.histogram import Histogram
+from crossfeed.servers.metrics import FeedCollector, TrustFigure, VenueFigures
 from crossfeed.venues.base import Channel, Venue
 from crossfeed.venues.registry import find_venue, venue_names
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "docs" / "reference" / "support.md"
-INTRO = """\
+REFERENCE = ROOT / "docs" / "reference"
+MARK = "<!-- Written by tools/pages.py; `make docs` refreshes it. -->"
+SUPPORT = f"""\
 # Support matrix
 
-<!-- Written by tools/support.py from the venues' declarations; `make docs` refreshes it. -->
+{MARK}
 
 Each cell names the venue's own channel. How to read the integrity levels is told in
 [Trust and sequencing](../explanation/trust.md#how-well-can-it-be-proven-the-integrity-level).
 A dash means that the venue has no such channel, or that crossfeed does not speak it.
+"""
+COMMANDS = f"""\
+# Commands
+
+{MARK}
+
+"""
+METRICS = f"""\
+# Metrics
+
+{MARK}
+
+`crossfeed watch --metrics-port 9090` serves them at `/metrics`, on the loopback interface. They are
+plain counters until somebody asks: being scraped costs the feed nothing.
+
 """
 # The words of `data_type`, in the order of the path; whatever else a venue declares follows.
 KINDS = (
@@ -66,16 +86,58 @@ def describe(channel: Channel) -> list[str]:
     ]
 
 
-def page() -> str:
-    """Return the text of the page."""
+def support() -> str:
+    """Return the support matrix."""
     venues = [find_venue(name) for name in venue_names()]
     declared = {channel.kind for venue in venues for channel in venue.profile.channels}
     kinds = [kind for kind in KINDS if kind in declared] + sorted(declared - set(KINDS))
     rows = [[f"`{kind}`", *(cell(venue, kind) for venue in venues)] for kind in kinds]
     matrix = table(["data", *(venue.name for venue in venues)], rows)
     keys = "\n🔑 needs an API key.\n" * ("🔑" in matrix)
-    return f"{INTRO}\n{matrix}{keys}{''.join(map(details, venues))}"
+    return f"{SUPPORT}\n{matrix}{keys}{''.join(map(details, venues))}"
 
+
+def commands() -> str:
+    """Return what `--help` says of every command, as one page."""
+    text = app.generate_docs(output_format="markdown", recursive=True, include_hidden=False)
+    lines = text.partition("## Table of Contents")[2].partition("**Commands**:")[2].splitlines()
+    listed = "\n".join(line.rstrip() for line in lines).replace("```console", "```text")
+    return f"{COMMANDS}{listed.strip()}\n"
+
+
+def metrics() -> str:
+    """Return the names, types and labels of the metrics, read from a scrape."""
+    sample = VenueFigures(
+        exchange="venue",
+        received=1,
+        processed={"trade": 1},
+        invalid={"reason": 1},
+        connections_active=1,
+        reconnections=1,
+        gaps={"open": 1},
+        duplicates=1,
+        dropped=1,
+        processing=Histogram(),
+        trusts=[TrustFigure("trade", "BTC-USD", 0)],
+    )
+    rows = [
+        [
+            f"`{metric.name}{'_total' * (metric.type == 'counter')}`",
+            metric.type,
+            ", ".join(f"`{label}`" for label in metric.samples[0].labels if label != "le") or "–",
+            metric.documentation,
+        ]
+        for metric in FeedCollector(lambda: [sample]).collect()
+    ]
+    return METRICS + table(["name", "type", "labels", "meaning"], rows)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "support.md": support,
+    "commands.md": commands,
+    "metrics.md": metrics,
+}
 
 if __name__ == "__main__":
-    TARGET.write_text(page(), "utf-8")
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), "utf-8")
