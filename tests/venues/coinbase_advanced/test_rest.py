@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossfeed.model.commands import Backfill, RestRequest, Want
@@ -34,6 +34,7 @@ def page_of(request: RestRequest, newest: int) -> bytes:
     return json.dumps(rows).encode()
 
 
+@settings(max_examples=20)
 @given(first=st.integers(1, 5000), size=st.integers(1, 4500), newest=st.integers(1, 9000))
 def test_any_hole_is_fetched_exactly(first, size, newest):
     """Every missing trade comes once, in order, in as few pages as there are thousands."""

@@ -24,9 +24,20 @@ class Level2Rule:
     Source: docs.cdp.coinbase.com/exchange/websocket-feed/channels, checked 2026-11-22.
     """
 
-    integrity: Final = Integrity.NONE
-    snapshot_source: Final = SnapshotSource.STREAM
-    depth_limit: Final = 0
+    @property
+    def integrity(self) -> Integrity:
+        """Nothing shows a loss."""
+        return Integrity.NONE
+
+    @property
+    def snapshot_source(self) -> SnapshotSource:
+        """The stream begins with the whole book."""
+        return SnapshotSource.STREAM
+
+    @property
+    def depth_limit(self) -> int:
+        """No limit: the whole book is kept."""
+        return 0
 
     def bridge(self, snapshot: BookSnapshot, delta: BookDelta) -> Verdict:
         """Take the first update: the stream sends it after the snapshot."""
@@ -57,9 +68,20 @@ class FullRule:
     Source: docs.cdp.coinbase.com/exchange/websocket-feed (channels, overview), checked 2026-11-22.
     """
 
-    integrity: Final = Integrity.SEQUENCED
-    snapshot_source: Final = SnapshotSource.REST
-    depth_limit: Final = 0
+    @property
+    def integrity(self) -> Integrity:
+        """Every event is numbered."""
+        return Integrity.SEQUENCED
+
+    @property
+    def snapshot_source(self) -> SnapshotSource:
+        """The first image is fetched."""
+        return SnapshotSource.REST
+
+    @property
+    def depth_limit(self) -> int:
+        """No limit: the whole book is kept."""
+        return 0
 
     def bridge(self, snapshot: BookSnapshot, delta: BookDelta) -> Verdict:
         """Judge the first event: old, the next one, or later than the snapshot can be joined to."""

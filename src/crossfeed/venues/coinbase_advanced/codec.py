@@ -198,8 +198,7 @@ class AdvancedCodec(TableCodec):
         for event in message.events:
             for channel, products in event.subscriptions.items():
                 listed.add((channel, ""))
-                if isinstance(products, list):
-                    listed.update((channel, str(product)) for product in products)
+                listed.update((channel, name) for name in _texts(products))
 
         def is_listed(want: Want) -> bool:
             return any((want.channel, name) in listed for name in self.names_on_wire(want.symbol))
@@ -264,6 +263,14 @@ class AdvancedCodec(TableCodec):
         pair = (request.symbol, instrument.unified if instrument is not None else "")
         names = dict.fromkeys(("", *self.names_on_wire(request.symbol)), pair)
         return self._rest.receive(request, status, body, ts_recv_ns, ts_mono_ns, out, names=names)
+
+
+def _texts(products: object) -> list[str]:
+    """Return the names of a list; whatever else stands in its place names nothing."""
+    try:
+        return msgspec.convert(products, list[str])
+    except msgspec.ValidationError:
+        return []
 
 
 def _open_time_ns(bar: Candle) -> int:

@@ -30,9 +30,20 @@ class Level2Rule:
     Source: docs.cdp.coinbase.com, advanced-trade-asyncapi.json, checked 2026-11-22.
     """
 
-    integrity: Final = Integrity.CONNECTION_SEQUENCED
-    snapshot_source: Final = SnapshotSource.STREAM
-    depth_limit: Final = 0
+    @property
+    def integrity(self) -> Integrity:
+        """The frames of the connection are numbered, not the updates of a book."""
+        return Integrity.CONNECTION_SEQUENCED
+
+    @property
+    def snapshot_source(self) -> SnapshotSource:
+        """The stream begins with the whole book."""
+        return SnapshotSource.STREAM
+
+    @property
+    def depth_limit(self) -> int:
+        """No limit: the whole book is kept."""
+        return 0
 
     def bridge(self, snapshot: BookSnapshot, delta: BookDelta) -> Verdict:
         """Take the first update: the stream sends it after the snapshot."""
