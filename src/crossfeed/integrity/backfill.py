@@ -98,9 +98,23 @@ class Repairs:
         next_due_ns: Monotonic time at which `on_timer` has something to do.
     """
 
-    def __init__(self, trust: StreamTrust, number_of: Callable[[Any], int], limits: BackfillLimits):
-        """Start without holes; `number_of` reads an event's number."""
+    def __init__(
+        self,
+        trust: StreamTrust,
+        number_of: Callable[[Any], int],
+        limits: BackfillLimits,
+        closed: Callable[[Output], None],
+    ) -> None:
+        """Start without holes.
+
+        Args:
+            trust: The stream's trust.
+            number_of: Reads an event's number.
+            limits: Limits of the repairs.
+            closed: Called after each hole that is closed, behind its events.
+        """
         self._trust = trust
+        self._closed = closed
         self._number_of = number_of
         self._limits = limits
         self._repairs: dict[int, _Repair] = {}
@@ -149,6 +163,12 @@ class Repairs:
     def _find_due(self) -> None:
         due = (repair.due_ns for repair in self._repairs.values())
         self.next_due_ns = min(due, default=NEVER_NS)
+
+    @property
+    def first_number(self) -> int:
+        """First number of the oldest open hole, 0 if none is open."""
+        record = self._trust.ledger.get(next(iter(self._repairs), 0))
+        return 0 if record is None else record.first
 
     def offer(self, number: int, event: MarketData) -> bool:
         """Take `event` if its number is missing in an open hole; `release` gives it out."""
@@ -210,6 +230,7 @@ class Repairs:
         if not self._repairs:
             self.is_open = False
             self._trust.report("chain", Trust.SOUND, str(state), now_ns, mono_ns, out)
+        self._closed(out)
 
 
 def _number(found: tuple[int, MarketData]) -> int:

@@ -64,7 +64,7 @@ class IdGate:
         self._number_of = attrgetter(number)
         self._policy = policy
         self._limits = limits or BackfillLimits()
-        self._repairs = Repairs(trust, self._number_of, self._limits)
+        self._repairs = Repairs(trust, self._number_of, self._limits, self._let_go)
         self._expected = _NO_FAST_PATH
         self._next = 0
         self._is_history_only = False
@@ -131,7 +131,7 @@ class IdGate:
         """Fill a hole, or see a restart of the numbering, or drop a duplicate."""
         if self._repairs.offer(number, event):
             self._backfilled += 1
-            self._release(event.ts_recv_ns, event.ts_mono_ns, out)
+            self._repairs.release(event.ts_recv_ns, event.ts_mono_ns, out)
         elif self._is_newer(event, number):
             self._votes.append(event)
             if len(self._votes) >= RESTART_VOTES:
@@ -160,7 +160,6 @@ class IdGate:
         self._restarts += 1
         self._gaps += 1
         self._repairs.abandon(now_ns, mono_ns, out)
-        self._flush_held(out)
         self.trust.lose_gap(self._next, 0, "restart", now_ns, mono_ns, out)
         self._next = 0
         self._tail_id, self._tail_due_ns = 0, NEVER_NS
@@ -190,23 +189,29 @@ class IdGate:
         if event.ts_mono_ns < self._held_until_ns != NEVER_NS and self._repairs.is_open:
             self._held.append(event)
             if len(self._held) >= self._limits.hold_events_max:
-                self._flush_held(out)
-            return
+                self._stop_holding(out)
+        else:
+            self._pass(event, out)
+
+    def _pass(self, event: MarketData, out: Output) -> None:
         self._passed += 1
         current = self.trust.current
         out.events.append(event if event.trust is current else replace(event, trust=current))
 
-    def _flush_held(self, out: Output) -> None:
-        """Let go of what is held; until the next hole nothing is held any more."""
+    def _let_go(self, out: Output) -> None:
+        """Let go of what is held, up to the next hole that is still open."""
+        open_from = self._repairs.first_number
+        while self._held and not 0 < open_from < self._number_of(self._held[0]):
+            self._pass(self._held.pop(0), out)
+        if not self._repairs.is_open:
+            self._held_until_ns = NEVER_NS
+
+    def _stop_holding(self, out: Output) -> None:
+        """Let go of all that is held; until the next hole nothing is held any more."""
         self._held_until_ns = NEVER_NS
         held, self._held = self._held, []
         for event in held:
-            self._deliver(event, out)
-
-    def _release(self, now_ns: int, mono_ns: int, out: Output) -> None:
-        self._repairs.release(now_ns, mono_ns, out)
-        if not self._repairs.is_open:
-            self._flush_held(out)
+            self._pass(event, out)
 
     def _settle(self) -> None:
         """Bring fast path and due time up to date after anything out of the ordinary."""
@@ -245,7 +250,7 @@ class IdGate:
                 self._unasked += 1
         if complete:
             self._repairs.answered(gap_id, mono_ns)
-        self._release(now_ns, mono_ns, out)
+        self._repairs.release(now_ns, mono_ns, out)
         self._settle()
 
     def backfill_failed(self, gap_id: int, mono_ns: int) -> None:
@@ -272,8 +277,8 @@ class IdGate:
                 first, self._next = self._next, self._tail_id + 1
                 self._open_hole(first, self._tail_id, "tail", now_ns, mono_ns, out)
         self._repairs.on_timer(now_ns, mono_ns, out)
-        if self._held and (mono_ns >= self._held_until_ns or not self._repairs.is_open):
-            self._flush_held(out)
+        if mono_ns >= self._held_until_ns:
+            self._stop_holding(out)
         self._settle()
 
     def on_open(self, now_ns: int, mono_ns: int, out: Output) -> None:  # noqa: ARG002
