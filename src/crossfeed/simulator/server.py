@@ -187,6 +187,10 @@ class Connection(asyncio.Protocol):
                     self._transport.close()
                 return
             session.on_frame(frame, now_ns)
+            if frame.opcode is Opcode.CLOSE and self._transport is not None:
+                self.flush()
+                self._transport.close()
+                return
         self.flush()
 
     def flush(self) -> None:

@@ -56,18 +56,13 @@ def make_certificates(folder: Path, *, days: int = 30, names: str = "") -> None:
     extensions.write_text(f"subjectAltName={alt}\nextendedKeyUsage=serverAuth\n", encoding="ascii")
     new_key = ["-newkey", "rsa:2048", "-nodes"]
     subject = "/CN=crossfeed simulator"
-    validity = (
-        ["-days", str(days)]
-        if days >= 0
-        else ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
-    )
     _run([openssl, "req", "-x509", *new_key, "-keyout", str(ca_key), "-out", str(ca),
           "-days", "30", "-subj", f"{subject} test CA",
           "-addext", "keyUsage=critical,keyCertSign,cRLSign"])  # fmt: skip
     _run([openssl, "req", *new_key, "-keyout", str(key), "-out", str(request),
           "-subj", subject])  # fmt: skip
     _run([openssl, "x509", "-req", "-in", str(request), "-CA", str(ca), "-CAkey", str(ca_key),
-          "-CAcreateserial", "-out", str(cert), *validity,
+          "-CAcreateserial", "-out", str(cert), "-days", str(days),
           "-extfile", str(extensions)])  # fmt: skip
 
 
