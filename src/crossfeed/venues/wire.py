@@ -98,7 +98,9 @@ class Int(Struct, frozen=True):
 
 
 class UnixTime(Struct, frozen=True):
-    """An integer time into the ns attribute `slot`; outside 2009..2261 it is of another unit: refused.
+    """An integer time into the ns attribute `slot`.
+
+    Outside 2009..2261 it is of another unit: refused.
 
     `unit_ns` is the length of one unit; 0 means the codec's own `time_unit_ns` (Binance: ms or us
     by connection option). `add` units are added first (an inclusive end made exclusive).
@@ -110,7 +112,10 @@ class UnixTime(Struct, frozen=True):
 
 
 class IsoTime(Struct, frozen=True):
-    """An RFC 3339 UTC text into the ns attribute `slot`; times outside 1970..2261 become 0 (unknown)."""
+    """An RFC 3339 UTC text into the ns attribute `slot`.
+
+    Times outside 2009..2261 become 0 (unknown).
+    """
 
     slot: str
 
@@ -145,13 +150,19 @@ class SnapshotFlag(Struct, frozen=True):
 
 
 class PairLevels(Struct, frozen=True):
-    """`[[price, size, ...], ...]` of one side into `slot` ("bids" or "asks"); rows of exact arity."""
+    """`[[price, size, ...], ...]` of one side into `slot` ("bids" or "asks").
+
+    Rows of exact arity.
+    """
 
     slot: str
 
 
 class SidedLevels(Struct, frozen=True):
-    """`[[side, price, size], ...]` into `bids` and `asks`; `bid` is the venue's word for the bid side."""
+    """`[[side, price, size], ...]` into `bids` and `asks`.
+
+    `bid` is the venue's word for the bid side.
+    """
 
     bid: str
 
@@ -221,8 +232,8 @@ class Routes(Struct, frozen=True, kw_only=True):
         probe: Small declaration with every tag key optional, and a method `tag() -> str`.
         table: Tag -> route. A tag that is not in it is an unknown message (counted).
         payload_key: Key of the venue's own message inside an envelope; empty if there is none.
-        head_end: Byte that ends the part which names the route, where messages of one sort all
-            begin alike (Kraken: "["). Such beginnings are then remembered instead of matched again.
+        head_end: What ends the part that names the route, where messages of one stream all begin
+            alike (Kraken: "["). Such beginnings are then remembered instead of matched again.
     """
 
     guess: re.Pattern[bytes]

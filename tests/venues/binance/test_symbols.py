@@ -19,7 +19,7 @@ from crossfeed.venues.binance.profile import INTERVALS, channel_of
 from crossfeed.venues.symbols import SymbolTable
 
 NAMES = st.text(
-    st.characters(categories=("Lu", "Lo", "Nd"), codec="utf-8"), min_size=1, max_size=12
+    st.characters(exclude_categories=("C", "Z", "P", "Ll"), codec="utf-8"), min_size=1, max_size=12
 )
 
 

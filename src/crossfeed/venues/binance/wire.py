@@ -353,6 +353,7 @@ ROUTES: Final = Routes(
     # "_"; other names with "_" (ticker_1h), escaped names and the bare spelling are the probe's.
     guess=re.compile(rb'\s*\{"stream":"[^"@\\]*@(kline(?=_)|[0-9A-Za-z]+(?=["@]))'),
     probe=BinanceProbe,
+    head_end=b',"data"',
     payload_key="data",
     table=_routes(),
 )
