@@ -240,11 +240,22 @@ def test_wanted_checks_its_names(make) -> None:
         aggregator.set_wanted("ETH/USD", "trade", is_wanted=True)
 
 
+def test_time_never_falls(make) -> None:
+    """An event that was held back belongs to the present, whatever its own time says."""
+    aggregator = make.aggregator(update_interval=1.0)
+    make.feed(aggregator, [make.quote("binance", 1.0, 2.0, 5.0)])
+    held = make.quote("kraken", 1.0, 2.0, 3.0)
+    assert not aggregator.on_event(held, held.ts_mono_ns, make.wall_ns)
+    (value,) = make.wait(aggregator, 6.0)
+    assert value.exchanges == ["binance", "kraken"]
+    assert not aggregator.on_timer(make.ns(1), make.wall_ns)
+
+
 def test_timer_before_its_time(make) -> None:
     """A timer that comes early does nothing and stays due."""
     aggregator = make.aggregator(update_interval=1.0)
     assert aggregator.next_due_ns is None
-    assert not aggregator.on_timer(10**18, make.wall_ns)
+    assert not aggregator.on_timer(0, make.wall_ns)
     make.feed(aggregator, [make.trade("binance", 1.0), make.trade("binance", 2.0, at_s=0.5)])
     assert not aggregator.on_timer(make.ns(0.9), make.wall_ns)
     assert aggregator.next_due_ns == make.ns(1.0)

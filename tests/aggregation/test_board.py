@@ -146,6 +146,24 @@ def test_status_takes_a_venue_out_at_once(make) -> None:
     assert back.exchanges == ["binance", "coinbase"]
 
 
+@pytest.mark.parametrize(
+    ("states", "is_kept"),
+    [
+        ([Trust.STALE], True),
+        ([Trust.UNSOUND], False),
+        ([Trust.STALE, Trust.UNSOUND], False),
+        ([Trust.UNAVAILABLE, Trust.STALE], False),
+    ],
+)
+def test_quiet_streams_keep_their_value(make, states, is_kept) -> None:
+    """A stream that was only quiet comes back with what it had; a broken one with its next."""
+    aggregator = make.aggregator()
+    make.feed(aggregator, [make.quote("kraken", 1.0, 2.0), make.quote("binance", 1.0, 2.0, 0.1)])
+    for trust in (*states, Trust.SOUND):
+        aggregator.on_status(make.status("kraken", trust), make.ns(1), make.wall_ns)
+    assert ("kraken" in aggregator.active_exchanges(make.ns(1))) == is_kept
+
+
 def test_sound_status_of_a_sound_stream_changes_nothing(make) -> None:
     """Being told what is known takes no value away."""
     aggregator = make.aggregator()

@@ -151,6 +151,22 @@ def test_price_for_more_than_there_is(book) -> None:
     assert (bought.filled, bought.is_complete, bought.price_worst) == (8.0, False, 103.0)
 
 
+def test_dust_is_no_rest(make) -> None:
+    """What float subtraction leaves over does not touch the next level."""
+    book = ConsolidatedBook("BTC/USD", make.config())
+    book.attach("kraken", depth(asks=[(1.0, 0.1), (1.0, 0.1), (1.0, 0.6), (9.0, 1.0)]))
+    bought = book.price_for(Side.BUY, 0.8, 1)
+    assert (bought.filled, bought.price, bought.price_worst) == (0.8, 1.0, 1.0)
+
+
+def test_currency_from_the_books_own_name(make) -> None:
+    """A book that knows its instrument says what its prices are in."""
+    book = ConsolidatedBook("BTC/USD", make.config())
+    book.attach("binance", depth(bids=[(1.0, 1.0)], unified="BTC/USDT"))
+    book.attach("kraken", depth(bids=[(1.0, 1.0)]))
+    assert [level.quote for level in book.view(1).bids] == ["USDT", "USD"]
+
+
 def test_price_for_without_a_book(make) -> None:
     """No venue: nothing filled, no price."""
     bought = ConsolidatedBook("BTC/USD", make.config()).price_for(Side.BUY, 1.0, 1)

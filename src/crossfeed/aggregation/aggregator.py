@@ -14,7 +14,7 @@ from crossfeed.aggregation.config import DATA_TYPES, EXCHANGE_OF, AggregatorConf
 from crossfeed.aggregation.conversion import Rate, RateTable, quote_of
 from crossfeed.aggregation.quote_board import QuoteBoard
 from crossfeed.aggregation.recorded import read_recorded
-from crossfeed.aggregation.slot import Admission, Slot
+from crossfeed.aggregation.slot import NEVER_NS, Admission, Slot
 from crossfeed.aggregation.strategies.registry import find_strategy
 from crossfeed.aggregation.ticker_board import TickerBoard
 from crossfeed.aggregation.trade_board import TradeBoard
@@ -83,8 +83,8 @@ class AggregatorStats(Struct, frozen=True, kw_only=True):
 class Aggregator:
     """Combines the events of several venues by the configured strategy.
 
-    Pure: the caller brings the events with the time and carries away what comes back. All times
-    given to one aggregator must never fall. Not reentrant: one caller at a time.
+    Pure: the caller brings the events with the time and carries away what comes back. A monotonic
+    time below one given before counts as that one. Not reentrant: one caller at a time.
 
         for value in aggregator.on_event(event, clock.monotonic_ns(), clock.now_ns()):
             deliver(value)
@@ -132,6 +132,7 @@ class Aggregator:
         self._open_places: dict[_Key, list[tuple[Board, Slot]]] = {}  # by the unified symbol
         self._boards: dict[tuple[str, str], Board] = {}
         self._gaps: set[tuple[str, int]] = set()
+        self._now_ns = -NEVER_NS
         self._received = self._doubled = self._unrouted = self._controls = 0
         resolved = config.symbol_map if symbols is None else symbols
         for unified, venues in resolved.items():
@@ -201,6 +202,10 @@ class Aggregator:
             content.
         """
         self._received += 1
+        if now_mono_ns < self._now_ns:  # an event that was held back
+            now_mono_ns = self._now_ns
+        else:
+            self._now_ns = now_mono_ns
         if self._rate_of:
             self._take_rate(event, now_mono_ns)
         route = self._routes.get((event.exchange, event.symbol, type(event)))
@@ -287,7 +292,8 @@ class Aggregator:
         An empty symbol concerns all of the venue's, an empty channel all of a symbol's streams.
         """
         self._received += 1
-        return self._take_status(status, now_mono_ns, now_wall_ns)
+        self._now_ns = max(self._now_ns, now_mono_ns)
+        return self._take_status(status, self._now_ns, now_wall_ns)
 
     def _take_status(self, status: FeedStatus, now_ns: int, wall_ns: int) -> Published:
         self._controls += 1
@@ -326,21 +332,23 @@ class Aggregator:
 
     def on_timer(self, now_mono_ns: int, now_wall_ns: int) -> Published:
         """Publish what waited for the end of its interval and what lost a venue by age."""
+        now_ns = self._now_ns = max(self._now_ns, now_mono_ns)
         due = self._due
-        if not due or due[0][0] > now_mono_ns:
+        if not due or due[0][0] > now_ns:
             return NOTHING
         published: list[UnifiedMarketData] = []
-        while due and due[0][0] <= now_mono_ns:
+        while due and due[0][0] <= now_ns:
             board = heapq.heappop(due)[2]
-            published.extend(board.on_due(now_mono_ns, now_wall_ns))
+            published.extend(board.on_due(now_ns, now_wall_ns))
         return published
 
     def close(self, now_mono_ns: int, now_wall_ns: int) -> Published:
         """Return everything that is still held back, at the end."""
         self._due.clear()
+        now_ns = max(self._now_ns, now_mono_ns)
         published: list[UnifiedMarketData] = []
         for board in self._boards.values():
-            published.extend(board.close(now_mono_ns, now_wall_ns))
+            published.extend(board.close(now_ns, now_wall_ns))
         return published
 
     def _schedule(self, due_ns: int, board: Board) -> None:

@@ -123,10 +123,10 @@ class Board(ABC):
     def on_trust(self, slot: Slot, trust: Trust, now_ns: int, wall_ns: int) -> Published:
         """Take a change of trust in `slot`'s stream.
 
-        A value from before a stream was restored does not come back with it: the venue takes part
-        again with its next event.
+        A value from before a break does not come back with the stream: the venue takes part again
+        with its next event. A stream that was quiet, and is known to be alive, keeps its value.
         """
-        if trust is Trust.SOUND and slot.trust is not Trust.SOUND:
+        if trust <= Trust.STALE < slot.trust:
             slot.event = None
         slot.trust = trust
         if not slot.judge(self._admission):

@@ -8,7 +8,7 @@ checked where they enter a stage.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum, sqrt
+from math import fsum, inf, sqrt
 
 __all__ = ["clamp", "mean", "median", "population_std", "vwap"]
 
@@ -52,7 +52,8 @@ def population_std(values: Sequence[float]) -> float:
         ValueError: `values` is empty.
     """
     centre = mean(values)
-    return sqrt(fsum((value - centre) ** 2 for value in values) / len(values))
+    offsets = [value - centre for value in values]
+    return sqrt(fsum([offset * offset for offset in offsets]) / len(offsets))
 
 
 def vwap(prices: Sequence[float], weights: Sequence[float]) -> float | None:
@@ -63,12 +64,12 @@ def vwap(prices: Sequence[float], weights: Sequence[float]) -> float | None:
     Raises:
         ValueError: The lengths differ, or a weight is negative.
     """
-    pairs = list(zip(prices, weights, strict=True))
-    if any(weight < 0 for _, weight in pairs):
-        raise ValueError("a volume cannot be negative")
-    weighed = [price for price, weight in pairs if weight > 0]
-    total = fsum(weights)
-    if not weighed or total <= 0:
-        return None
-    notional = fsum(price * weight for price, weight in pairs)
-    return clamp(notional / total, min(weighed), max(weighed))
+    notionals: list[float] = []
+    low, high = inf, 0.0
+    for price, weight in zip(prices, weights, strict=True):
+        if weight < 0:
+            raise ValueError("a volume cannot be negative")
+        if weight > 0:
+            notionals.append(price * weight)
+            low, high = min(low, price), max(high, price)
+    return clamp(fsum(notionals) / fsum(weights), low, high) if notionals else None

@@ -21,7 +21,7 @@ __all__ = ["AGE_LIMITS_S", "DATA_TYPES", "EXCHANGE_OF", "AggregationStrategy", "
 DATA_TYPES: Final = ("trade", "ticker", "book_ticker")
 """What is aggregated."""
 
-AGE_LIMITS_S: Final[Mapping[str, float]] = {"trade": 60.0, "ticker": 60.0, "book_ticker": 15.0}
+AGE_LIMITS_S: Final[Mapping[str, float]] = dict.fromkeys(DATA_TYPES, 60.0)
 """A venue's value older than this takes no part, seconds.
 
 The outer bound: the freshness of each stream is watched more closely where the streams are proven,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from crossfeed.aggregation.combine import clamp
 from crossfeed.aggregation.config import AggregatorConfig
-from crossfeed.aggregation.conversion import Conversion, RateTable
+from crossfeed.aggregation.conversion import Conversion, RateTable, quote_of
 from crossfeed.aggregation.slot import NEVER_NS, VALUE_MAX, Admission, refusal
 from crossfeed.model.events import Level
 from crossfeed.model.instrument import split_unified
@@ -27,8 +27,17 @@ __all__ = [
 ]
 
 
+DUST: Final = 1e-12
+"""Share of a size that float subtraction may leave over: no rest that wants another level."""
+
+
 class DepthSource(Protocol):
     """One venue's book, as far as the consolidated one needs it. Read at each view, never kept."""
+
+    @property
+    def unified(self) -> str:
+        """What the venue's metadata calls the instrument ("BTC/USDT"); empty where unknown."""
+        ...
 
     @property
     def trust(self) -> Trust:
@@ -40,28 +49,41 @@ class DepthSource(Protocol):
         """How well it can be proven."""
         ...
 
-    @property
-    def ts_mono_ns(self) -> int:
-        """Monotonic receive time of its latest update, 0 before the first."""
+    def age_ms(self, mono_ns: int) -> float | None:
+        """Return the milliseconds since its last update; None before the first."""
         ...
 
-    def depth(self, levels: int) -> tuple[Sequence[Level], Sequence[Level]]:
-        """Return the best `levels` (price, size) pairs of bids and asks, best first."""
+    def depth(self, count: int) -> tuple[Sequence[Level], Sequence[Level]]:
+        """Return the best `count` (price, size) pairs of bids and asks, best first."""
         ...
 
 
 class FixedDepth(Struct, frozen=True, kw_only=True):
-    """A `DepthSource` that does not move: a snapshot, or a quote as a book of one level."""
+    """A `DepthSource` that does not move: a snapshot, or a quote as a book of one level.
+
+    Attributes:
+        bids: Best first.
+        asks: Best first.
+        ts_mono_ns: Monotonic receive time, 0 where there was none yet.
+        trust: Whether it was proven.
+        integrity: How well it can be proven.
+        unified: Unified name of the instrument, empty where unknown.
+    """
 
     bids: Sequence[Level]
     asks: Sequence[Level]
     ts_mono_ns: int
     trust: Trust = Trust.SOUND
     integrity: Integrity = Integrity.NONE
+    unified: str = ""
 
-    def depth(self, levels: int) -> tuple[Sequence[Level], Sequence[Level]]:
-        """Return the best `levels` of both sides."""
-        return self.bids[:levels], self.asks[:levels]
+    def age_ms(self, mono_ns: int) -> float | None:
+        """Return the milliseconds since it was received."""
+        return (mono_ns - self.ts_mono_ns) / 1e6 if self.ts_mono_ns else None
+
+    def depth(self, count: int) -> tuple[Sequence[Level], Sequence[Level]]:
+        """Return the best `count` of both sides."""
+        return self.bids[:count], self.asks[:count]
 
 
 class ConsolidatedLevel(Struct, frozen=True, gc=False):
@@ -209,9 +231,10 @@ class ConsolidatedBook:
         Args:
             exchange: Name of the venue.
             book: Its book; read at each view.
-            quote: Currency of its prices; empty means the symbol's own.
+            quote: Currency of its prices; empty takes it from the name of the book's instrument, and
+                where that is unknown from the symbol.
         """
-        currency = quote or self._quote
+        currency = quote or quote_of(self.symbol, "", book.unified)
         self._books[exchange] = (book, currency, self._rates.find(currency, self._quote))
         self._order.setdefault(exchange, len(self._order))
 
@@ -230,19 +253,19 @@ class ConsolidatedBook:
         excluded: list[Excluded] = []
         for exchange in sorted(self._books, key=self._order.__getitem__):
             book, quote, conversion = self._books[exchange]
-            age_ns = max(now_mono_ns - book.ts_mono_ns, 0)
+            age_ms = book.age_ms(now_mono_ns)
+            age_s = 0.0 if age_ms is None else max(age_ms, 0.0) / 1e3
             own_bids, own_asks = book.depth(levels)
-            reason = self._reason(book, conversion, age_ns, now_mono_ns)
+            reason = self._reason(book, conversion, age_ms, now_mono_ns)
             if not reason and own_bids and own_asks and own_bids[0][0] > own_asks[0][0]:
                 reason = "suspect"  # crossed in itself
             if reason:
-                known = book.ts_mono_ns > 0
-                excluded.append(Excluded(exchange, reason, age_ns / 1e9 if known else 0.0))
+                excluded.append(Excluded(exchange, reason, age_s))
                 continue
             rate = 1.0 if conversion is None else conversion.value or 0.0
             shown = quote if conversion is None else self._quote
             fee = self._fees_percent.get(exchange, 0.0) / 100
-            part = (exchange, shown, age_ns / 1e9)
+            part = (exchange, shown, age_s)
             bids.extend(_levels(own_bids, rate, 1 - fee, part))
             asks.extend(_levels(own_asks, rate, 1 + fee, part))
             taking.append((exchange, book, shown))
@@ -261,14 +284,14 @@ class ConsolidatedBook:
         )
 
     def _reason(
-        self, book: DepthSource, conversion: Conversion | None, age_ns: int, now_ns: int
+        self, book: DepthSource, conversion: Conversion | None, age_ms: float | None, now_ns: int
     ) -> str:
         reason = refusal(book.trust, book.integrity, self._admission)
         if reason:
             return reason
-        if not book.ts_mono_ns:
+        if age_ms is None:
             return "no_data"
-        if age_ns > self._admission.age_limit_ns:
+        if age_ms * 1e6 > self._admission.age_limit_ns:
             return "stale"
         if conversion is None:
             return ""
@@ -303,9 +326,10 @@ class ConsolidatedBook:
             quantity = min(level.quantity, left)
             taken.append((level, quantity))
             left -= quantity
-            if left <= 0:
+            if left <= size * DUST:
                 break
-        return _execution(Side(side), size, taken)
+        filled = size if left <= size * DUST else size - left
+        return _execution(Side(side), size, taken, filled=filled)
 
 
 def _levels(
@@ -321,14 +345,14 @@ def _levels(
 
 
 def _execution(
-    side: Side, size: float, taken: Sequence[tuple[ConsolidatedLevel, float]]
+    side: Side, size: float, taken: Sequence[tuple[ConsolidatedLevel, float]], *, filled: float
 ) -> Execution:
     """Add up what was taken."""
     parts: dict[str, list[tuple[ConsolidatedLevel, float]]] = {}
     for level, quantity in taken:
         parts.setdefault(level.exchange, []).append((level, quantity))
     legs = tuple(_leg(exchange, part) for exchange, part in parts.items())
-    filled = sum(quantity for _, quantity in taken)
+    total = sum(quantity for _, quantity in taken)
     notional = sum(level.price * quantity for level, quantity in taken)
     net = sum(level.price_net * quantity for level, quantity in taken)
     prices = [level.price for level, _ in taken]
@@ -346,21 +370,13 @@ def _execution(
     return Execution(
         side=side,
         size=size,
-        # The sum of the parts can miss the size by its last digit.
-        filled=size if _is_all(size, taken) else filled,
-        price=clamp(notional / filled, min(prices), max(prices)),
-        price_net=net / filled,
+        filled=filled,
+        price=clamp(notional / total, min(prices), max(prices)),
+        price_net=net / total,
         price_worst=max(prices) if side is Side.BUY else min(prices),
         legs=legs,
         quote_mismatch=len({level.quote for level, _ in taken}) > 1,
     )
-
-
-def _is_all(size: float, taken: Sequence[tuple[ConsolidatedLevel, float]]) -> bool:
-    left = size
-    for _, quantity in taken:
-        left -= quantity
-    return left <= 0
 
 
 def _leg(exchange: str, part: Sequence[tuple[ConsolidatedLevel, float]]) -> Leg:
