@@ -19,6 +19,8 @@ def listed(*wants):
 def test_list_confirms_what_it_holds():
     """One list settles what it holds of all requests under way, the rest waits."""
     requests = SubscriptionList()
+    requests.ask([])
+    assert not requests.is_waiting
     requests.ask([A, B])
     requests.ask([C])
     change = requests.take_list(listed(A))

@@ -332,7 +332,8 @@ def test_full_rule_counts(number, bridged, followed):
     rule = VENUE.book_rule(Want("full", "BTC-USD"))
     snapshot = BookSnapshot(*header(), [], [], 10, None)
     delta = BookDelta(*header(), [], [], number, number, 0, None)
-    assert rule.snapshot_source is SnapshotSource.REST
+    assert (rule.integrity, rule.snapshot_source) == (Integrity.SEQUENCED, SnapshotSource.REST)
+    assert rule.depth_limit == 0
     assert rule.bridge(snapshot, delta) is bridged
     assert rule.follow(10, delta) is followed
     assert rule.verify(None, None) is None  # type: ignore[arg-type]

@@ -147,8 +147,8 @@ class AdvancedCodec(TableCodec):
         if route.handler:
             self._ts_recv_ns, self._events = ts_recv_ns, events or []
             self._handlers[route.handler](message, out)
-        elif events is not None:
-            out.events += events
+        else:
+            out.events += events or ()
 
     def on_trades(self, message: Trades, out: Output) -> None:
         """Put the trades of a frame in order: the venue sends the newest first."""
