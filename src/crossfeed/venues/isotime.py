@@ -20,8 +20,9 @@ _SECOND_CHARS: Final = 20
 _FRACTION_DIGITS_MAX: Final = 9
 # Consecutive messages share their second ("2026-07-07T22:58:01."), or else their minute. The last
 # of each is remembered (bounded, no eviction needed; a race merely recomputes it).
-_second: tuple[str, int] = ("", 0)
-_minute: tuple[str, int] = ("", 0)
+_NEVER: Final = " " * 32
+_second: tuple[str, int] = (_NEVER, 0)
+_minute: tuple[str, int] = (_NEVER, 0)
 
 
 def iso_ns(text: str) -> int:

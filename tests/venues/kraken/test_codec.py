@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crossfeed.errors import DecodeError, UnsupportedChannelError
 from crossfeed.model.commands import Acknowledged, Refused, Resubscribe, VenueNotice, Want
-from crossfeed.model.events import Candle, Quote, Ticker
+from crossfeed.model.events import Candle, Quote, Ticker, Trade
 from crossfeed.model.output import Output
 from crossfeed.model.trust import Mark
 from crossfeed.venues.base import CodecOptions
@@ -379,3 +379,20 @@ def test_paths() -> None:
     assert codec.url_path([BOOK]) == "/v2"
     assert codec.snapshot_request("BTC/USD", 1, 0) is None
     assert json.loads(codec.keepalive())["method"] == "ping"
+
+
+def test_odd_beginnings_teach_nothing(codec: KrakenCodec) -> None:
+    """A message whose name stands behind its data is read, and does not name others like it."""
+    codec.subscribe([BBO, Want("trade", "BTC/USD")], 0)
+    trade = {
+        "symbol": "BTC/USD", "side": "buy", "price": 1.5, "qty": 2.0, "trade_id": 1,
+        "timestamp": "2026-03-01T12:00:00.5Z",
+    }  # fmt: skip
+    for _ in range(2):
+        out = receive(codec, {"data": [TICK], "channel": "ticker", "type": "update"})
+        assert [type(event) for event in out.events] == [Quote]
+        out = receive(codec, {"data": [trade], "channel": "trade", "type": "update"})
+        assert [type(event) for event in out.events] == [Trade]
+        out = receive(codec, {"channel": "trade", "type": "update", "data": [trade]})
+        assert [type(event) for event in out.events] == [Trade]
+        assert kinds(codec) == [Quote]
