@@ -231,8 +231,8 @@ class ConsolidatedBook:
         Args:
             exchange: Name of the venue.
             book: Its book; read at each view.
-            quote: Currency of its prices; empty takes it from the name of the book's instrument, and
-                where that is unknown from the symbol.
+            quote: Currency of its prices; empty takes it from the name of the instrument, and where
+                that is unknown from the symbol.
         """
         currency = quote or quote_of(self.symbol, "", book.unified)
         self._books[exchange] = (book, currency, self._rates.find(currency, self._quote))
