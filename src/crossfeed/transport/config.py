@@ -275,6 +275,9 @@ def check_url(url: object, *, field: str, schemes: tuple[str, ...]) -> None:
         raise ConfigError(f"{mask_url(url)!r} must start with {wanted}", field=field)
     if not parts.hostname or not port_ok:
         raise ConfigError(f"{mask_url(url)!r} names no host", field=field)
+    if parts.username is not None and "ws" in schemes:
+        text = f"{mask_url(url)!r} must not carry a user and password; use headers"
+        raise ConfigError(text, field=field)
     if parts.fragment:
         raise ConfigError(f"{mask_url(url)!r} must have no #fragment", field=field)
     if any(ord(character) <= ord(" ") or ord(character) == 127 for character in url):  # noqa: PLR2004 - DEL

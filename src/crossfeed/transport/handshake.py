@@ -50,7 +50,7 @@ def make_tls_context(ca_file: str = "") -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as exc:
-        raise ConfigError(f"cannot use {escape(ca_file)!r}: {exc}", field="tls_ca_file") from exc
+        raise ConfigError(f'cannot use "{escape(ca_file)}": {exc}', field="tls_ca_file") from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
@@ -134,10 +134,10 @@ def _check_redirect(url: str, redirected: _Redirected, config: WebSocketConfig) 
             where=mask_url(url),
         )
 
-    target = urljoin(url, redirected.location)
     try:
+        target = urljoin(url, redirected.location)
         check_url(target, field="location", schemes=(urlsplit(url).scheme,))
-    except ConfigError as exc:
+    except ValueError as exc:
         raise refuse("another scheme, or no valid address") from exc
     host = urlsplit(target).hostname or ""
     allowed = {urlsplit(own).hostname for own in (config.url, *config.alternate_urls)}
@@ -233,7 +233,7 @@ class _Dialer:
         for name in ("Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"):
             value = response.headers.get(name)
             if value is not None:
-                text = f"the server chose {name} {escape(value)!r}, which was not offered"
+                text = f'the server chose {name} "{escape(value)}", which was not offered'
                 raise HandshakeRejectedError(text, status=SWITCHING_PROTOCOLS)
         return self._listener_factory()
 
@@ -256,7 +256,7 @@ class _Dialer:
             text = f"no valid WebSocket upgrade: {escape(str(exc), 200)}"
         else:
             excerpt = escape((exc.raw_body or b"")[:EXCERPT_BYTES])
-            text = f"HTTP {status} instead of an upgrade" + (f": {excerpt!r}" if excerpt else "")
+            text = f"HTTP {status} instead of an upgrade" + (f': "{excerpt}"' if excerpt else "")
         retry_after = fields.get(b"retry-after", b"").decode("latin-1")
         return HandshakeRejectedError(
             text,

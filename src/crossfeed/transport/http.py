@@ -253,7 +253,7 @@ class HttpClient:
         """
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding not in ("identity", "gzip", "deflate"):
-            raise self._violation(f"unknown content encoding {escape(encoding)!r}")
+            raise self._violation(f'unknown content encoding "{escape(encoding)}"')
         inflater = None if encoding == "identity" else zlib.decompressobj(32 + zlib.MAX_WBITS)
         parts: list[bytes] = []
         room = self._body_bytes_max
@@ -283,7 +283,7 @@ class HttpClient:
         otherwise_s = BANNED_S if answer.status == STATUS_BANNED else LIMITED_S
         wait_s = min(otherwise_s if asked_s is None else asked_s, RETRY_AFTER_MAX_S)
         self._budget.hold(self._clock.monotonic_ns(), wait_s)
-        text = f"HTTP {answer.status} from {where}: {escape(answer.body[:EXCERPT_BYTES])!r}"
+        text = f'HTTP {answer.status} from {where}: "{escape(answer.body[:EXCERPT_BYTES])}"'
         raise RateLimitedError(
             self._name, text, retry_after_s=max(wait_s, 0.001), code=str(answer.status)
         )
