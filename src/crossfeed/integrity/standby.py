@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from crossfeed.integrity.trust import NEVER_NS, StreamTrust
 from crossfeed.model.events import MarketData
@@ -12,6 +12,8 @@ from crossfeed.model.status import FeedStatus, Gap, GapState
 from crossfeed.model.trust import Trust
 
 __all__ = ["HotStandby", "LineTrust", "StandbyGate"]
+
+_SOUND: Final = Trust.SOUND
 
 
 class LineTrust(Protocol):
@@ -126,10 +128,32 @@ class HotStandby:
     def admit(self, name: str, event: MarketData, out: Output) -> None:
         """Take one event from one line; only the active line's results are given out."""
         gate = self._gates.get(name)
-        if gate is not None:
-            staged = Output()
-            gate.admit(event, staged)
-            self._pass_on(name, staged, event.ts_recv_ns, event.ts_mono_ns, out)
+        if gate is None:
+            return
+        if name == self.active and self.trust.current is _SOUND and gate.trust.current is _SOUND:
+            self._admit_plain(gate, event, out)
+            return
+        staged = Output()
+        gate.admit(event, staged)
+        self._pass_on(name, staged, event.ts_recv_ns, event.ts_mono_ns, out)
+
+    def _admit_plain(self, gate: StandbyGate, event: MarketData, out: Output) -> None:
+        """Let the active line's gate write straight into `out` while all is well."""
+        events = out.events
+        before = len(events)
+        gate.admit(event, out)
+        if gate.trust.current is not _SOUND:
+            data = [e for e in events[before:] if not isinstance(e, FeedStatus | Gap)]
+            events[before:] = data
+            self._settle(event.ts_recv_ns, event.ts_mono_ns, out)
+            self._last = data[-1] if data else self._last
+        elif len(events) > before:
+            self._last = events[-1]
+
+    def review(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Look again who is given out, after something outside judged a line."""
+        if self._gates:
+            self._settle(now_ns, mono_ns, out)
 
     def on_timer(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """Do what is due on one line; its commands are for its own connection."""

@@ -1,20 +1,22 @@
-"""One maintained book among the streams: its machine, and what is wanted of it."""
+"""One maintained book among the streams: its machines, and what is wanted of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
+from crossfeed.books.book import OrderBook
 from crossfeed.books.sync import BookSync
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import Want
 from crossfeed.model.events import BookDelta, BookSnapshot, MarketData
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Gate, Output
-from crossfeed.model.sequencing import BookRule
+from crossfeed.model.sequencing import BookRule, SnapshotSource
+from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier, StreamGate
 
-__all__ = ["BookFlow", "BookTold"]
+__all__ = ["BookFlow"]
 
 ExactLevels = Sequence[tuple[Decimal, Decimal]]
 
@@ -27,30 +29,34 @@ def _exact_levels(event: BookDelta | BookSnapshot) -> tuple[ExactLevels, ExactLe
     return exact.get("bids", ()), exact.get("asks", ())
 
 
-class BookTold:
-    """Gate of a book whose every change somebody wants to hear.
+class _Told:
+    """Gate of a book whose every change somebody wants to hear."""
 
-    Hands the book on after each one.
-    """
-
-    def __init__(self, sync: BookSync) -> None:
-        """Wrap the book's own gate."""
-        self.sync = sync
+    def __init__(self, inner: Gate, flow: BookFlow, name: str) -> None:
+        self._inner = inner
+        self._flow = flow
+        self._name = name
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Let the book take the event, then hand on the book itself (no copy, no levels)."""
-        self.sync.admit(event, out)
-        out.events.append(cast("Any", self.sync.book))
+        self._inner.admit(event, out)
+        if self._flow.is_given_out(self._name):
+            out.events.append(cast("Any", self._flow.book))
 
 
 class BookFlow:
     """The book of one symbol.
 
+    A book that chains on REST images is one for all lines; where the image comes in the stream, each
+    line keeps a book of its own and one of them is given out.
+
     Attributes:
         want: What carries it.
         trust: The stream's trust.
-        sync: The machine that keeps it.
+        book: The public view.
+        carrier: Its lines.
         kinds: What users asked of it ("book", "book_ticker").
+        is_told: Whether somebody listens to the book itself.
     """
 
     def __init__(
@@ -60,15 +66,55 @@ class BookFlow:
         self.want = want
         self.trust = trust
         self.kinds: set[str] = set()
-        self.sync = BookSync(
+        self.is_told = False
+        self._rule = rule
+        self._instrument = instrument
+        self._wants_deltas = False
+        self.carrier: Carrier
+        if rule.snapshot_source is SnapshotSource.REST:
+            sync = self._make(trust)
+            self.book = sync.book
+            self.carrier = DirectCarrier(sync, trust, is_merged=True)
+        else:
+            self.book = OrderBook(self._make(trust))
+            self.carrier = StandbyCarrier(trust, self._make, self._switched)
+
+    def _make(self, trust: StreamTrust) -> BookSync:
+        sync = BookSync(
             trust,
-            rule,
-            price_scale=instrument.price_scale,
-            size_scale=instrument.size_scale,
+            self._rule,
+            price_scale=self._instrument.price_scale,
+            size_scale=self._instrument.size_scale,
             exact_reader=_exact_levels,
         )
-        self._told = BookTold(self.sync)
+        self._apply_to(sync)
+        return sync
 
-    def gate(self, *, is_told: bool) -> Gate:
-        """Return the gate for its events; `is_told` where somebody listens to the book itself."""
-        return self._told if is_told else self.sync
+    def _switched(self, gate: StreamGate) -> None:
+        if isinstance(gate, BookSync):
+            self.book.switch(gate)
+
+    def _apply_to(self, sync: BookSync) -> None:
+        sync.wants_deltas = self._wants_deltas and "book" in self.kinds
+        sync.wants_quotes = "book_ticker" in self.kinds
+
+    def set_wanted(self, *, deltas: bool, books: bool) -> None:
+        """Say whether anybody listens to the changes as events, and to the book itself."""
+        self._wants_deltas, self.is_told = deltas, books
+        for sync in self.syncs():
+            self._apply_to(sync)
+
+    def syncs(self) -> Iterator[BookSync]:
+        """Yield the machines of all lines."""
+        for gate in self.carrier.gates():
+            if isinstance(gate, BookSync):
+                yield gate
+
+    def is_given_out(self, name: str) -> bool:
+        """Say whether that line's book is the one subscribers see."""
+        return not isinstance(self.carrier, StandbyCarrier) or self.carrier.active == name
+
+    def entry(self, name: str) -> Gate:
+        """Return where the events of that connection go."""
+        entry = self.carrier.entry(name)
+        return _Told(entry, self, name) if self.is_told else entry

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from crossfeed.errors import (
     AuthRejectedError,
@@ -18,6 +18,7 @@ from crossfeed.errors import (
     VenueError,
 )
 from crossfeed.integrity.freshness import Freshness
+from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import Acknowledged, Refused, Want
 from crossfeed.model.output import Output
 from crossfeed.runtime.pipeline import PureCore
@@ -92,8 +93,8 @@ class Connection:
         session, out = self._session, Output()
         now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
         self.freshness.on_open(mono_ns)
+        session.streams.line_up(self.name, wants, now_ns, mono_ns, out)
         for want in wants:
-            session.streams.opened(want, now_ns, mono_ns, out)
             self.watch(want, mono_ns)
         session.deliver(out, self.core)
         await self._ask(wants)
@@ -106,9 +107,10 @@ class Connection:
         for flow in self._session.streams.of(want):
             channel = flow.channel
             if flow.stream.symbol and channel.kind != "status":
+                gate = flow.carrier.gate_on(self.name)
                 self.freshness.watch(
-                    flow.trust,
-                    flow.gate,
+                    cast("StreamTrust", gate.trust),
+                    gate,
                     mono_ns,
                     age_limit_s=channel.age_limit_s,
                     is_event_like=channel.is_event_like,
@@ -124,6 +126,7 @@ class Connection:
         if self.is_live and mono_ns >= self.freshness.next_due_ns:
             out = Output()
             self.freshness.on_timer(now_ns, mono_ns, out)
+            self._session.streams.review(now_ns, mono_ns, out)
             self._session.deliver(out, self.core)
 
     def rejection(self, wants: Sequence[Want]) -> VenueError:
@@ -147,8 +150,12 @@ class Connection:
             self.wants.setdefault(want, WantState.NOTED)
             self.refused.pop(want, None)
         if self.is_live:
+            session, out = self._session, Output()
+            now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
+            session.streams.line_up(self.name, wants, now_ns, mono_ns, out)
             for want in wants:
-                self.watch(want, self._session.clock.monotonic_ns())
+                self.watch(want, mono_ns)
+            session.deliver(out, self.core)
             await self._ask(wants)
 
     async def remove(self, wants: Sequence[Want]) -> None:
@@ -247,7 +254,7 @@ class Connection:
         self._session.on_refused(self, said)
         self._settled.set()
 
-    def on_lost(self) -> None:
+    def on_lost(self, cause: str, out: Output) -> None:
         """Forget what the broken connection had acknowledged.
 
         And wake whoever waits for an answer.
@@ -257,6 +264,9 @@ class Connection:
                 del self.wants[want]
             elif state is not WantState.REFUSED:
                 self.wants[want] = WantState.NOTED
+        session = self._session
+        now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
+        session.streams.line_down(self.name, list(self.wants), cause, now_ns, mono_ns, out)
         self._settled.set()
 
 

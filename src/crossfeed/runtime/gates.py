@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from crossfeed.integrity.continuity import IdGate
-from crossfeed.model.events import Candle, Heartbeat, MarketData, Trade, VenueStatus
+from crossfeed.model.events import Candle, Heartbeat, MarketData, VenueStatus
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.trust import Trust
 
 if TYPE_CHECKING:
     from crossfeed.runtime.streams import StreamSet
 
-__all__ = ["HeartbeatGate", "IntervalSorter", "StatusGate", "Tee"]
+__all__ = ["HeartbeatGate", "IntervalSorter", "Passage", "StatusGate", "Tee"]
 
 CLOSED_WORDS: Final = frozenset({"delisted", "halt", "halted", "break", "end_of_day", "offline"})
 OPEN_WORDS: Final = frozenset({"online", "trading", "open"})
@@ -33,6 +32,14 @@ class IntervalSorter:
             gate.admit(event, out)
 
 
+class Passage:
+    """Lets everything through."""
+
+    def admit(self, event: MarketData, out: Output) -> None:
+        """Pass it on."""
+        out.events.append(event)
+
+
 class Tee:
     """Hands each event to several gates in turn (raw changes for subscribers, and the book)."""
 
@@ -49,19 +56,17 @@ class Tee:
 class HeartbeatGate:
     """Passes heartbeats on; their last trade id bears witness for the trades."""
 
-    def __init__(self, inner: Gate, gates: dict[tuple[type[MarketData], str], Gate]) -> None:
-        """Watch over the trades in `gates`."""
+    def __init__(self, inner: Gate, streams: StreamSet) -> None:
+        """Watch over the trades in `streams`."""
         self.inner = inner
-        self._gates = gates
+        self._streams = streams
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Pass it on; note what it says of the newest trade."""
-        assert isinstance(event, Heartbeat)
+        assert isinstance(event, Heartbeat), "only heartbeats come here"
         self.inner.admit(event, out)
         if event.last_trade_id:
-            trades = self._gates.get((Trade, event.symbol))
-            if isinstance(trades, IdGate):
-                trades.witness(event.last_trade_id, event.ts_mono_ns)
+            self._streams.witness(event.symbol, event.last_trade_id, event.ts_mono_ns)
 
 
 class StatusGate:

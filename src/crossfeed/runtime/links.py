@@ -28,6 +28,9 @@ __all__ = ["Links"]
 
 log = logging.getLogger("crossfeed.session")
 
+READY_DEADLINE_S = 10.0
+READY_POLL_S = 0.05
+
 
 class Links:
     """Makes connections and HTTP clients for one session, all under the venue's shared budgets.
@@ -135,8 +138,15 @@ class Links:
         try:
             fresh = session.twin(connection)
             await self.connect([fresh], self.settings.connect_deadline_s)
+            waited_s = 0.0
+            while not session.streams.is_ready(fresh.name, list(fresh.wants)):
+                if waited_s >= READY_DEADLINE_S or not connection.is_live:
+                    break
+                await self.clock.sleep(READY_POLL_S)
+                waited_s += READY_POLL_S
             session.replace(connection, fresh)
             await connection.manager.close()
+            session.streams.forget(connection.name)
             log.info("%s replaced by %s: %s", connection.name, fresh.name, cause)
         finally:
             self._rotating.remove(connection)

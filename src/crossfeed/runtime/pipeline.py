@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from crossfeed.errors import DecodeError
-from crossfeed.integrity.continuity import ConnectionCounter
+from crossfeed.integrity.connection_counter import ConnectionCounter
 from crossfeed.model.commands import RestRequest
 from crossfeed.model.output import Output
 from crossfeed.runtime.counters import Counters
@@ -78,15 +78,16 @@ class PureCore:
         name: Name of the connection, for the observers of its frame numbers.
     """
 
-    def __init__(self, codec: Codec, streams: StreamSet) -> None:
+    def __init__(self, codec: Codec, streams: StreamSet, name: str) -> None:
         """Compose the stages."""
         self.codec = codec
+        self.name = name
         self.counters: Counters = streams.counters
         self._streams = streams
         self._receive = codec.receive
-        self._gates = streams.gates
+        self._gates = streams.table(name)
         self._staged = Output()
-        self.counter = ConnectionCounter((streams,))
+        self.counter = ConnectionCounter((self,))
 
     def feed(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> Output:
         """See `Core.feed`."""
@@ -153,6 +154,10 @@ class PureCore:
         )
         out.commands += staged.commands
         return page
+
+    def on_connection_gap(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Frames of this numbered connection were lost."""
+        self._streams.connection_gap(self.name, now_ns, mono_ns, out)
 
     def on_open(self) -> None:
         """See `Core.on_open`."""

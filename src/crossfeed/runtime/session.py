@@ -227,10 +227,11 @@ class Session:
         for connection in self.connections:
             await connection.manager.close()
         await self.rest.close()
-        now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
         out = Output()
+        for connection in self.connections:
+            connection.on_lost("closed", out)
+            self.streams.forget(connection.name)
         for request, want in self._requests.items():
-            self.streams.lost(want, "closed", now_ns, mono_ns, out)
             self.streams.close(want, request.kind)
         self._deliver(out)
         self.connections.clear()
@@ -265,8 +266,8 @@ class Session:
         for _ in range(self.settings.lines):
             self._number += 1
             codec = self.venue.make_codec(self.table, self.options)
-            core = PureCore(codec, self.streams)
             name = f"{self.venue.name}-{self._number}"
+            core = PureCore(codec, self.streams, name)
             connection = self.links.make_connection(self, name, core, wants)
             made.append(connection)
         return made
@@ -280,7 +281,7 @@ class Session:
         codec = self.venue.make_codec(self.table, self.options)
         name = f"{self.venue.name}-{self._number}"
         wants = [want for want in connection.wants if want not in connection.refused]
-        return self.links.make_connection(self, name, PureCore(codec, self.streams), wants)
+        return self.links.make_connection(self, name, PureCore(codec, self.streams, name), wants)
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put `new` into the place of `old`, which is about to be closed."""
@@ -367,13 +368,8 @@ class Session:
     ) -> None:
         """Follow a connection's state: trust of its streams, fall-back, handlers."""
         out = Output()
-        now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
         if old is ConnectionState.CONNECTED:
-            connection.on_lost()
-            others = [c for c in self.connections if c is not connection and c.is_live]
-            for want in connection.wants:
-                if not any(want in other.wants for other in others):
-                    self.streams.lost(want, "disconnected", now_ns, mono_ns, out)
+            connection.on_lost("disconnected", out)
         if new is ConnectionState.OPEN and self.settings.rest_fallback and self._is_open:
             self.rest.start_polling(connection)
         self._deliver(out)

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from crossfeed.books.book import OrderBook
+from crossfeed.books.stats import BookStats
 from crossfeed.books.sync import BookSync
 from crossfeed.errors import UnsupportedChannelError
 from crossfeed.integrity.backfill import BackfillPolicy
-from crossfeed.integrity.continuity import IdGate, OpenGate
+from crossfeed.integrity.continuity import IdGate
 from crossfeed.integrity.gaps import GapLedger
+from crossfeed.integrity.open_gates import ChainGate, OpenGate
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import RestRequest, Want
 from crossfeed.model.events import (
@@ -33,12 +35,16 @@ from crossfeed.model.output import Gate, Output
 from crossfeed.model.status import Stream
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.book_flow import BookFlow
+from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier, StreamGate
 from crossfeed.runtime.counters import Counters
-from crossfeed.runtime.gates import HeartbeatGate, IntervalSorter, StatusGate, Tee
+from crossfeed.runtime.gates import HeartbeatGate, IntervalSorter, Passage, StatusGate, Tee
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.base import Channel, Venue
 
-__all__ = ["StreamSet"]
+__all__ = ["Flow", "GateTable", "StreamSet"]
+
+GateTable = dict[tuple[type[MarketData], str], Gate]
+"""Where the events of one connection go, by event class and venue symbol: read on the data path."""
 
 CLASSES: Final[dict[str, type[MarketData]]] = {
     "trade": Trade,
@@ -57,19 +63,16 @@ BOOK_CLASSES: Final = (BookSnapshot, BookDelta, DepthDelta)
 NUMBERS: Final = {"id": "trade_id", "sequence": "sequence"}
 
 
-StreamGate = IdGate | OpenGate | BookSync
-"""What judges one stream."""
-
-
 class Flow(NamedTuple):
-    """One open stream: what was asked, and who judges it."""
+    """One open stream: what was asked, who carries and who judges it."""
 
     want: Want
     kind: str
     stream: Stream
     channel: Channel
-    gate: StreamGate
+    carrier: Carrier
     trust: StreamTrust
+    book: BookFlow | None
 
 
 class StreamSet:
@@ -81,7 +84,6 @@ class StreamSet:
         settings: Policy of repairs.
 
     Attributes:
-        gates: Gate by (event class, venue symbol): the table of the data path.
         counters: What happened to frames and events.
     """
 
@@ -89,11 +91,13 @@ class StreamSet:
         """Start with no stream open."""
         self.venue = venue
         self.ledger = ledger
-        self.gates: dict[tuple[type[MarketData], str], Gate] = {}
         self.counters = Counters()
         self._settings = settings
         self._flows: dict[tuple[Want, str], Flow] = {}
+        self._by_want: dict[Want, list[Flow]] = {}
         self._books: dict[str, BookFlow] = {}
+        self._tables: dict[str, GateTable] = {}
+        self._retired_duplicates = 0
         self._wants_deltas = False
         self._wants_books = False
 
@@ -108,20 +112,21 @@ class StreamSet:
         if (want, kind) in self._flows:
             return
         profile = self.venue.profile
-        channel = profile.channel(kind.partition("_")[0] if kind.startswith("kline") else kind)
+        channel = profile.channel("kline" if kind.startswith("kline") else kind)
         is_book = kind == "book" or (kind == "book_ticker" and profile.quotes_from == "book")
         if is_book:
             channel = profile.channel("book")
         if channel is None:
             raise UnsupportedChannelError(f"{profile.name} has no {kind}")
-        gate: StreamGate
         if is_book and instrument is not None:
             book = self._open_book(want, kind, channel, instrument)
-            gate, trust = book.sync, book.trust
+            flow = Flow(want, kind, book.trust.stream, channel, book.carrier, book.trust, book)
         else:
             trust = self._trust(want, kind, channel, instrument)
-            gate = self._open_gate(want, kind, channel, trust)
-        self._flows[want, kind] = Flow(want, kind, trust.stream, channel, gate, trust)
+            carrier = self._carrier(want, kind, channel, trust)
+            flow = Flow(want, kind, trust.stream, channel, carrier, trust, None)
+        self._flows[want, kind] = flow
+        self._by_want.setdefault(want, []).append(flow)
 
     def _trust(
         self, want: Want, kind: str, channel: Channel, instrument: Instrument | None
@@ -130,41 +135,31 @@ class StreamSet:
         unified = instrument.unified if instrument is not None else ""
         return StreamTrust(stream, self.ledger, unified=unified, integrity=channel.integrity)
 
-    def _open_gate(self, want: Want, kind: str, channel: Channel, trust: StreamTrust) -> StreamGate:
-        """Make the gate of a stream without a book and put it into the table."""
-        gate: IdGate | OpenGate
+    def _carrier(self, want: Want, kind: str, channel: Channel, trust: StreamTrust) -> Carrier:
+        """Make the gate of a stream without a book, and what carries it."""
         if channel.chain in NUMBERS:
             policy = BackfillPolicy(self._settings.backfill if channel.can_backfill else "off")
-            gate = IdGate(trust, number=NUMBERS[channel.chain], policy=policy)
-        else:
-            gate = OpenGate(trust, number="update_id" if kind == "book_ticker" else "")
-        kind_class = CLASSES["kline" if kind.startswith("kline") else kind]
-        key = (kind_class, want.symbol)
-        if kind.startswith("kline"):
-            sorter = self.gates.setdefault(key, IntervalSorter())
-            assert isinstance(sorter, IntervalSorter)
-            sorter.gates[kind.partition("_")[2]] = gate
-        elif kind == "heartbeat":
-            self.gates[key] = HeartbeatGate(gate, self.gates)
-        elif kind == "status":
-            self.gates[key] = StatusGate(gate, self)
-        elif kind == "depth" and want.symbol in self._books:
-            self.gates[key] = Tee((gate, self.gates[key]))
-        else:
-            self.gates[key] = gate
-        return gate
+            numbered = IdGate(trust, number=NUMBERS[channel.chain], policy=policy)
+            return DirectCarrier(numbered, trust, is_merged=True)
+        if kind == "depth" and channel.chain == "book":
+            return DirectCarrier(
+                ChainGate(trust, self.venue.book_rule(want)), trust, is_merged=True
+            )
+        if kind == "book_ticker":
+            return DirectCarrier(OpenGate(trust, number="update_id"), trust, is_merged=False)
+        return StandbyCarrier(trust, OpenGate)
 
     def _open_book(
         self, want: Want, kind: str, channel: Channel, instrument: Instrument
     ) -> BookFlow:
-        """Make (or share) the maintained book of a symbol and put it into the table."""
+        """Make (or share) the maintained book of a symbol."""
         flow = self._books.get(want.symbol)
         if flow is None:
             trust = self._trust(want, "book", channel, instrument)
             flow = BookFlow(trust, self.venue.book_rule(want), want, instrument)
             self._books[want.symbol] = flow
         flow.kinds.add(kind)
-        self._apply_wanted(flow)
+        flow.set_wanted(deltas=self._wants_deltas, books=self._wants_books)
         return flow
 
     def close(self, want: Want, kind: str) -> None:
@@ -172,38 +167,100 @@ class StreamSet:
         flow = self._flows.pop((want, kind), None)
         if flow is None:
             return
-        book = self._books.get(want.symbol)
-        if book is not None and kind in book.kinds:
-            book.kinds.discard(kind)
-            if book.kinds:
-                self._apply_wanted(book)
-                return
-            del self._books[want.symbol]
-            for is_told in (False, True):
-                self._forget(book.gate(is_told=is_told), want.symbol)
+        siblings = self._by_want[want]
+        siblings.remove(flow)
+        if not siblings:
+            del self._by_want[want]
+        if flow.book is not None:
+            flow.book.kinds.discard(kind)
+            flow.book.set_wanted(deltas=self._wants_deltas, books=self._wants_books)
+            if not flow.book.kinds:
+                del self._books[want.symbol]
+        self._refresh(flow.carrier.lines)
+
+    # ── lines come and go ───────────────────────────────────────────────────
+
+    def table(self, name: str) -> GateTable:
+        """Return the table of a connection; it is kept up to date as streams and lines change."""
+        return self._tables.setdefault(name, {})
+
+    def forget(self, name: str) -> None:
+        """Drop what belonged to a connection that is closed for good; its counts are kept."""
+        self._tables.pop(name, None)
+        for carrier in {id(f.carrier): f.carrier for f in self._flows.values()}.values():
+            self._retired_duplicates += carrier.forget(name)
+
+    def line_up(
+        self, name: str, wants: Sequence[Want], now_ns: int, mono_ns: int, out: Output
+    ) -> None:
+        """Learn that a new connection carries `wants`, before its first frame."""
+        lines = {name}
+        for want in wants:
+            for flow in self._distinct(want):
+                flow.carrier.line_up(name, now_ns, mono_ns, out)
+                lines.update(flow.carrier.lines)
+        self._refresh(lines)
+
+    def line_down(
+        self,
+        name: str,
+        wants: Sequence[Want],
+        cause: str,
+        now_ns: int,
+        mono_ns: int,
+        out: Output,
+    ) -> None:
+        """Learn that a connection carries `wants` no longer."""
+        lines = {name}
+        for want in wants:
+            for flow in self._distinct(want):
+                flow.carrier.line_down(name, cause, now_ns, mono_ns, out)
+                lines.update(flow.carrier.lines)
+        self._refresh(lines)
+
+    def _distinct(self, want: Want) -> list[Flow]:
+        """Return the flows of a want, one for each carrier (a book may serve two kinds)."""
+        return list({id(flow.carrier): flow for flow in self.of(want)}.values())
+
+    def _refresh(self, names: Sequence[str] | set[str]) -> None:
+        """Build the tables of connections anew, in place: their cores hold on to them."""
+        for name in list(names):
+            table = self.table(name)
+            table.clear()
+            for flow in self._flows.values():
+                if name in flow.carrier.lines:
+                    self._enter(table, flow, name)
+            # Venues tell their own state unasked (maintenance): it is always listened to.
+            table.setdefault((VenueStatus, ""), StatusGate(Passage(), self))
+
+    def _enter(self, table: GateTable, flow: Flow, name: str) -> None:
+        """Put one stream into one connection's table."""
+        symbol, kind = flow.want.symbol, flow.kind
+        if flow.book is not None:
+            entry = flow.book.entry(name)
+            for event_class in BOOK_CLASSES:
+                raw = table.get((event_class, symbol))
+                is_joined = event_class is DepthDelta and isinstance(raw, ChainGate)
+                table[event_class, symbol] = Tee((raw, entry)) if raw and is_joined else entry
             return
-        self._forget(flow.gate, want.symbol)
-
-    def _forget(self, gate: Gate, symbol: str) -> None:
-        for key, found in list(self.gates.items()):
-            if key[1] != symbol:
-                continue
-            if found is gate or (
-                isinstance(found, HeartbeatGate | StatusGate) and found.inner is gate
-            ):
-                del self.gates[key]
-            elif isinstance(found, Tee):
-                self.gates[key] = next(other for other in found.gates if other is not gate)
-            elif isinstance(found, IntervalSorter):
-                found.gates = {k: g for k, g in found.gates.items() if g is not gate}
-                if not found.gates:
-                    del self.gates[key]
-
-    # ── connections come and go ─────────────────────────────────────────────
+        entry = flow.carrier.entry(name)
+        key = (CLASSES["kline" if kind.startswith("kline") else kind], symbol)
+        if kind.startswith("kline"):
+            sorter = table.setdefault(key, IntervalSorter())
+            assert isinstance(sorter, IntervalSorter), "candles are sorted by interval"
+            sorter.gates[kind.partition("_")[2]] = entry
+        elif kind == "heartbeat":
+            table[key] = HeartbeatGate(entry, self)
+        elif kind == "status":
+            table[key] = StatusGate(entry, self)
+        elif key in table:
+            table[key] = Tee((entry, table[key]))
+        else:
+            table[key] = entry
 
     def of(self, want: Want) -> list[Flow]:
         """Return the open streams that `want` carries."""
-        return [flow for (carried, _), flow in self._flows.items() if carried == want]
+        return self._by_want.get(want, [])
 
     def want_of(self, channel: str, symbol: str) -> Want | None:
         """Return the want that carries a stream, None if it is not open."""
@@ -212,24 +269,16 @@ class StreamSet:
                 return flow.want
         return None
 
-    def opened(self, want: Want, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Learn that a new connection carries `want`, before its first frame."""
-        for flow in self.of(want):
-            flow.gate.on_open(now_ns, mono_ns, out)
-
     def subscribed(self, want: Want, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Learn that the venue acknowledged `want`.
-
-        An image of a book may be fetched from now on.
-        """
+        """Learn that the venue acknowledged `want`: an image of a book may be fetched from now on."""
         for flow in self.of(want):
-            if isinstance(flow.gate, BookSync):
-                flow.gate.on_subscribed(now_ns, mono_ns, out)
+            for gate in flow.carrier.gates():
+                if isinstance(gate, BookSync):
+                    gate.on_subscribed(now_ns, mono_ns, out)
 
-    def lost(self, want: Want, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Learn that no connection carries `want` any more."""
-        for flow in self.of(want):
-            flow.gate.on_close(now_ns, mono_ns, out, cause)
+    def is_ready(self, name: str, wants: Sequence[Want]) -> bool:
+        """Say whether connection `name` alone could carry all of `wants` now, soundly."""
+        return all(flow.carrier.is_sound_on(name) for want in wants for flow in self.of(want))
 
     def refused(self, want: Want, reason: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """Learn that the venue will not send `want`."""
@@ -239,10 +288,20 @@ class StreamSet:
             )
             flow.trust.alert("refused", reason, now_ns, mono_ns, out)
 
-    def on_connection_gap(self, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Learn that frames of a numbered connection were lost: all streams are concerned."""
-        for gate in {id(flow.gate): flow.gate for flow in self._flows.values()}.values():
-            gate.on_connection_gap(now_ns, mono_ns, out)
+    def connection_gap(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Learn that frames of a numbered connection were lost: all its streams are concerned."""
+        for carrier in {id(f.carrier): f.carrier for f in self._flows.values()}.values():
+            if name in carrier.lines:
+                carrier.gate_on(name).on_connection_gap(now_ns, mono_ns, out)
+                carrier.review(now_ns, mono_ns, out)
+
+    def witness(self, symbol: str, last_id: int, mono_ns: int) -> None:
+        """Hear that the venue has reached trade `last_id`: the tail of the trades is proven by it."""
+        for flow in self._flows.values():
+            if flow.kind == "trade" and flow.stream.symbol == symbol:
+                for gate in flow.carrier.gates():
+                    if isinstance(gate, IdGate):
+                        gate.witness(last_id, mono_ns)
 
     def market_state(
         self, symbol: str, trust: Trust, cause: str, now_ns: int, mono_ns: int, out: Output
@@ -255,8 +314,13 @@ class StreamSet:
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Do what is due in all streams."""
         for flow in list(self._flows.values()):
-            if mono_ns >= flow.gate.next_due_ns:
-                flow.gate.on_timer(now_ns, mono_ns, out)
+            if mono_ns >= flow.carrier.next_due_ns:
+                flow.carrier.on_timer(now_ns, mono_ns, out)
+
+    def review(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Let every stream look again which of its lines is given out."""
+        for flow in list(self._flows.values()):
+            flow.carrier.review(now_ns, mono_ns, out)
 
     # ── REST answers ────────────────────────────────────────────────────────
 
@@ -273,9 +337,9 @@ class StreamSet:
     ) -> None:
         """Hand the events of one REST answer to the streams they were asked for."""
         if request.purpose == "backfill":
-            flow = self._repaired(gap_id)
-            if flow is not None and isinstance(flow.gate, IdGate):
-                flow.gate.admit_backfill(
+            gate = self._repaired(gap_id)
+            if gate is not None:
+                gate.admit_backfill(
                     gap_id, events, out, complete=is_last, now_ns=now_ns, mono_ns=mono_ns
                 )
             return
@@ -283,94 +347,82 @@ class StreamSet:
             book = self._books.get(request.symbol)
             for event in events:
                 if book is not None and isinstance(event, BookSnapshot):
-                    book.sync.on_snapshot(event, request.epoch, out)
+                    for sync in book.syncs():
+                        sync.on_snapshot(event, request.epoch, out)
             return
         for event in events:
             out.events.append(event)
 
-    def _repaired(self, gap_id: int) -> Flow | None:
+    def _repaired(self, gap_id: int) -> IdGate | None:
+        """Return the gate whose hole that is."""
         record = self.ledger.get(gap_id)
-        if record is None:
-            return None
-        return next((f for f in self._flows.values() if f.stream == record.stream), None)
+        for flow in self._flows.values():
+            if record is not None and flow.stream == record.stream:
+                return next((g for g in flow.carrier.gates() if isinstance(g, IdGate)), None)
+        return None
 
     def repair_failed(self, gap_id: int, mono_ns: int) -> None:
         """Learn that a backfill could not be fetched; the gate asks again or gives up."""
-        flow = self._repaired(gap_id)
-        if flow is not None and isinstance(flow.gate, IdGate):
-            flow.gate.backfill_failed(gap_id, mono_ns)
+        gate = self._repaired(gap_id)
+        if gate is not None:
+            gate.backfill_failed(gap_id, mono_ns)
 
     # ── books ───────────────────────────────────────────────────────────────
 
     def set_wanted(self, *, deltas: bool, books: bool) -> None:
         """Say whether anybody listens to book changes as events, and to the books themselves."""
+        if (deltas, books) == (self._wants_deltas, self._wants_books):
+            return
         self._wants_deltas, self._wants_books = deltas, books
         for flow in self._books.values():
-            self._apply_wanted(flow)
-
-    def _apply_wanted(self, flow: BookFlow) -> None:
-        sync = flow.sync
-        sync.wants_deltas = self._wants_deltas and "book" in flow.kinds
-        sync.wants_quotes = "book_ticker" in flow.kinds
-        gate = flow.gate(is_told=self._wants_books)
-        other = flow.gate(is_told=not self._wants_books)
-        for event_class in BOOK_CLASSES:
-            key = (event_class, flow.want.symbol)
-            found = self.gates.get(key)
-            raw = (
-                next((g for g in found.gates if g not in (gate, other)), None)
-                if isinstance(found, Tee)
-                else found
-            )
-            self.gates[key] = gate if raw in (None, gate, other) else Tee((raw, gate))
+            flow.set_wanted(deltas=deltas, books=books)
+        self._refresh(set(self._tables))
 
     def book(self, symbol: str) -> OrderBook | None:
         """Return the maintained book of a venue symbol, None if there is none."""
         flow = self._books.get(symbol)
-        return flow.sync.book if flow is not None else None
+        return flow.book if flow is not None else None
 
     def books(self) -> Iterator[OrderBook]:
         """Yield all maintained books."""
         for flow in self._books.values():
-            yield flow.sync.book
+            yield flow.book
 
     def snapshot_failed(self, symbol: str, epoch: int, mono_ns: int, wait_s: float) -> None:
         """Learn that the snapshot of `epoch` could not be fetched; the book asks again."""
         flow = self._books.get(symbol)
-        if flow is not None:
-            flow.sync.on_snapshot_failed(epoch, mono_ns, wait_s)
+        for sync in flow.syncs() if flow is not None else ():
+            sync.on_snapshot_failed(epoch, mono_ns, wait_s)
 
     def resync(self, symbol: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """Throw the book of `symbol` away and build it again."""
         flow = self._books.get(symbol)
         if flow is not None:
-            flow.sync.resync("requested", now_ns, mono_ns, out)
+            for sync in flow.syncs():
+                sync.resync("requested", now_ns, mono_ns, out)
+            flow.carrier.review(now_ns, mono_ns, out)
 
     # ── reading ─────────────────────────────────────────────────────────────
 
     def trusts(self) -> Iterator[StreamTrust]:
         """Yield the trust of every open stream."""
-        seen: set[int] = set()
-        for flow in self._flows.values():
-            if id(flow.gate) not in seen:
-                seen.add(id(flow.gate))
-                yield flow.trust
+        yield from {id(flow.trust): flow.trust for flow in self._flows.values()}.values()
+
+    def _gates(self) -> list[StreamGate]:
+        carriers = {id(flow.carrier): flow.carrier for flow in self._flows.values()}
+        return [gate for carrier in carriers.values() for gate in carrier.gates()]
 
     def passed_by_kind(self) -> Iterator[tuple[str, int]]:
         """Yield (kind, events let through) of every open stream."""
         for flow in list(self._flows.values()):
-            if isinstance(flow.gate, BookSync):
-                yield flow.kind, flow.gate.stats().applied
-            else:
-                yield flow.kind, flow.gate.stats().passed
+            for gate in flow.carrier.gates():
+                stats = gate.stats()
+                yield flow.kind, stats.applied if isinstance(stats, BookStats) else stats.passed
 
     def stats(self) -> dict[str, Any]:
         """Return the counters of all streams together."""
         totals = self.ledger.totals()
         counters = self.counters
-        gates = {id(f.gate): f.gate for f in self._flows.values()}.values()
-        counted = [gate.stats() for gate in gates if isinstance(gate, IdGate | OpenGate)]
-        books = [flow.sync.stats() for flow in self._books.values()]
         return {
             "frames": counters.frames,
             "messages": counters.messages,
@@ -379,8 +431,8 @@ class StreamSet:
             "invalid_by_reason": dict(counters.invalid_by_reason),
             "unasked": counters.unasked,
             "duplicates": counters.duplicates
-            + sum(stat.duplicates for stat in counted)
-            + sum(stat.duplicates for stat in books),
+            + self._retired_duplicates
+            + sum(gate.stats().duplicates for gate in self._gates()),
             "gaps": totals.found - totals.unnumbered,
             "rebuilds": totals.unnumbered,
             "gaps_open": totals.open,

@@ -1,0 +1,320 @@
+"""How the connections that carry a stream are made one: merged by number, or one given out at a time.
+
+A stream is carried by one connection, by two while it is being rotated, or by two all the time
+(`lines=2`). Its carrier knows which, and gives each connection the gate its events go to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from crossfeed.books.sync import BookSync
+from crossfeed.integrity.continuity import IdGate
+from crossfeed.integrity.gaps import GapLedger
+from crossfeed.integrity.lines import LineMerge
+from crossfeed.integrity.open_gates import ChainGate, OpenGate
+from crossfeed.integrity.standby import HotStandby
+from crossfeed.integrity.trust import NEVER_NS, StreamTrust
+from crossfeed.model.events import MarketData
+from crossfeed.model.output import Gate, Output
+from crossfeed.model.status import GapRecord, GapState
+from crossfeed.model.trust import Trust
+
+__all__ = ["Carrier", "DirectCarrier", "LineTrust", "StandbyCarrier", "StreamGate"]
+
+StreamGate = IdGate | OpenGate | ChainGate | BookSync
+"""What judges one stream."""
+
+LINE_LEDGER_CAPACITY = 16
+
+
+class LineTrust(StreamTrust):
+    """The trust of one line of a stream: watched by us, told to nobody.
+
+    What subscribers hear is the stream's own trust; a line's alerts are passed on to it.
+    """
+
+    def __init__(self, public: StreamTrust) -> None:
+        """Judge one line of the stream that `public` speaks for."""
+        super().__init__(
+            public.stream,
+            GapLedger(LINE_LEDGER_CAPACITY),
+            unified=public.unified,
+            integrity=public.integrity,
+        )
+        self._public = public
+
+    def report(
+        self,
+        source: str,
+        trust: Trust,
+        cause: str,
+        now_ns: int,
+        mono_ns: int,
+        out: Output,
+        detail: str = "",
+    ) -> None:
+        """See `StreamTrust.report`; nothing is emitted."""
+        del out
+        super().report(source, trust, cause, now_ns, mono_ns, Output(), detail)
+
+    def open_gap(  # noqa: PLR0913 - as its base
+        self,
+        first: int,
+        last: int,
+        cause: str,
+        now_ns: int,
+        mono_ns: int,
+        out: Output,
+        *,
+        is_countable: bool = True,
+    ) -> GapRecord:
+        """See `StreamTrust.open_gap`; nothing is emitted."""
+        del out
+        return super().open_gap(
+            first, last, cause, now_ns, mono_ns, Output(), is_countable=is_countable
+        )
+
+    def close_gap(  # noqa: PLR0913 - as its base
+        self,
+        gap_id: int,
+        state: GapState,
+        now_ns: int,
+        mono_ns: int,
+        out: Output,
+        *,
+        last: int = 0,
+    ) -> None:
+        """See `StreamTrust.close_gap`; nothing is emitted."""
+        del out
+        super().close_gap(gap_id, state, now_ns, mono_ns, Output(), last=last)
+
+    def alert(self, cause: str, detail: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Let the stream tell it."""
+        self._public.alert(cause, detail, now_ns, mono_ns, out)
+
+
+class Carrier(Protocol):
+    """The lines of one stream."""
+
+    trust: StreamTrust
+    lines: list[str]
+
+    def line_up(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Learn that connection `name` carries the stream from now on."""
+        ...
+
+    def line_down(self, name: str, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Learn that it does no longer."""
+        ...
+
+    def forget(self, name: str) -> int:
+        """Drop what belonged to a connection that never comes back; return its dropped duplicates."""
+        ...
+
+    def entry(self, name: str) -> Gate:
+        """Return where the events of that connection go."""
+        ...
+
+    def gate_on(self, name: str) -> StreamGate:
+        """Return the gate that judges the events of that connection."""
+        ...
+
+    def is_sound_on(self, name: str) -> bool:
+        """Say whether that connection alone could carry the stream now."""
+        ...
+
+    def gates(self) -> list[StreamGate]:
+        """Return all gates."""
+        ...
+
+    @property
+    def next_due_ns(self) -> int:
+        """Monotonic time at which `on_timer` has something to do."""
+        ...
+
+    def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Do what is due."""
+        ...
+
+    def review(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Look again who is given out, after something judged a line from outside."""
+        ...
+
+
+class _MergeEntry:
+    """Where the events of one of several merged lines go."""
+
+    __slots__ = ("_merge", "_name")
+
+    def __init__(self, merge: LineMerge | HotStandby, name: str) -> None:
+        self._merge = merge
+        self._name = name
+
+    def admit(self, event: MarketData, out: Output) -> None:
+        """Hand the event over under the line's name."""
+        self._merge.admit(self._name, event, out)
+
+
+class DirectCarrier:
+    """One gate for all lines: numbered streams.
+
+    While one line is up its events go straight to the gate. While several are up a `LineMerge` stands
+    before it; values that are numbered but not without holes (`bookTicker.u`) need none: their gate
+    drops what is not newer.
+    """
+
+    def __init__(self, gate: StreamGate, trust: StreamTrust, *, is_merged: bool) -> None:
+        """Carry the stream of `gate`."""
+        self.trust = trust
+        self.lines: list[str] = []
+        self._gate = gate
+        self._is_merged = is_merged
+        self._merge: LineMerge | None = None
+
+    def line_up(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`."""
+        if name in self.lines:
+            self._gate.on_open(now_ns, mono_ns, out)
+            return
+        self.lines.append(name)
+        if len(self.lines) == 1:
+            self._gate.on_open(now_ns, mono_ns, out)
+        elif self._is_merged and self._merge is None:
+            self._merge = LineMerge(self._gate, self.trust)
+            for each in self.lines:
+                self._merge.line_up(each, now_ns, mono_ns, out)
+        elif self._merge is not None:
+            self._merge.line_up(name, now_ns, mono_ns, out)
+
+    def line_down(self, name: str, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`."""
+        if name not in self.lines:
+            return
+        self.lines.remove(name)
+        if self._merge is not None:
+            self._merge.line_down(name, now_ns, mono_ns, out, cause)
+            if len(self.lines) <= 1:
+                self._merge = None
+        elif not self.lines:
+            self._gate.on_close(now_ns, mono_ns, out, cause)
+
+    def forget(self, name: str) -> int:
+        """See `Carrier`: all lines share the gate."""
+        del name
+        return 0
+
+    def entry(self, name: str) -> Gate:
+        """See `Carrier`."""
+        return self._gate if self._merge is None else _MergeEntry(self._merge, name)
+
+    def gate_on(self, name: str) -> StreamGate:
+        """See `Carrier`: the same for all."""
+        del name
+        return self._gate
+
+    def is_sound_on(self, name: str) -> bool:
+        """See `Carrier`: a numbered stream needs no image of its own."""
+        return name in self.lines
+
+    def gates(self) -> list[StreamGate]:
+        """See `Carrier`."""
+        return [self._gate]
+
+    @property
+    def next_due_ns(self) -> int:
+        """See `Carrier`."""
+        waiting = NEVER_NS if self._merge is None else self._merge.next_due_ns
+        return min(self._gate.next_due_ns, waiting)
+
+    def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`."""
+        if self._merge is not None:
+            self._merge.on_timer(now_ns, mono_ns, out)
+        if mono_ns >= self._gate.next_due_ns:
+            self._gate.on_timer(now_ns, mono_ns, out)
+
+    def review(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`: nothing to choose from."""
+
+
+class StandbyCarrier:
+    """A gate with its own state per line, one of them given out: streams without numbers."""
+
+    def __init__(
+        self,
+        trust: StreamTrust,
+        make_gate: Callable[[StreamTrust], OpenGate | BookSync],
+        on_switch: Callable[[StreamGate], None] | None = None,
+    ) -> None:
+        """Carry the stream that `trust` speaks for; `make_gate` makes the gate of one line."""
+        self.trust = trust
+        self.lines: list[str] = []
+        self._make_gate = make_gate
+        self._made: dict[str, OpenGate | BookSync] = {}
+        self._standby = HotStandby(trust, self._switched)
+        self._told = on_switch
+
+    def _switched(self, gate: object) -> None:
+        if self._told is not None and isinstance(gate, OpenGate | BookSync):
+            self._told(gate)
+
+    @property
+    def active(self) -> str:
+        """Name of the line that is given out."""
+        return self._standby.active
+
+    def line_up(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`."""
+        gate = self._made.get(name)
+        if gate is None:
+            gate = self._made[name] = self._make_gate(LineTrust(self.trust))
+        if name in self.lines:
+            gate.on_open(now_ns, mono_ns, out)
+            return
+        self.lines.append(name)
+        self._standby.line_up(name, gate, now_ns, mono_ns, out)
+
+    def line_down(self, name: str, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`. The gate stays for the connection's return: it keeps the counts."""
+        if name not in self.lines:
+            return
+        self.lines.remove(name)
+        self._standby.line_down(name, now_ns, mono_ns, out, cause)
+
+    def forget(self, name: str) -> int:
+        """See `Carrier`."""
+        gate = self._made.pop(name, None)
+        return 0 if gate is None else gate.stats().duplicates
+
+    def entry(self, name: str) -> Gate:
+        """See `Carrier`."""
+        return _MergeEntry(self._standby, name)
+
+    def gate_on(self, name: str) -> StreamGate:
+        """See `Carrier`."""
+        return self._made[name]
+
+    def is_sound_on(self, name: str) -> bool:
+        """See `Carrier`."""
+        gate = self._made.get(name)
+        return gate is not None and gate.trust.current is Trust.SOUND
+
+    def gates(self) -> list[StreamGate]:
+        """See `Carrier`."""
+        return list(self._made.values())
+
+    @property
+    def next_due_ns(self) -> int:
+        """See `Carrier`."""
+        return self._standby.next_due_ns
+
+    def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`."""
+        for name in list(self.lines):
+            self._standby.on_timer(name, now_ns, mono_ns, out)
+
+    def review(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`."""
+        self._standby.review(now_ns, mono_ns, out)
