@@ -137,7 +137,8 @@ class IdGate:
             if len(self._votes) >= RESTART_VOTES:
                 self._restart(out)
         else:
-            self._drop_votes()
+            if all(number != self._number_of(vote) for vote in self._votes):
+                self._drop_votes()  # the twin of a vote (from another line) says nothing against it
             self._duplicates += 1
 
     def _is_newer(self, event: MarketData, number: int) -> bool:

@@ -257,8 +257,7 @@ class LineMerge:
 
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:  # noqa: ARG002
         """Let go of what has waited long enough."""
-        if mono_ns >= self.next_due_ns:
-            self._drain(mono_ns, out)
+        self._drain(mono_ns, out)
 
     def line_stats(self) -> list[LineStats]:
         """Return the counts of the lines that are up."""
