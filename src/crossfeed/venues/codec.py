@@ -1,4 +1,7 @@
-"""What all table-driven codecs share: decoding by declaration, and the book of symbols asked for."""
+"""What all table-driven codecs share.
+
+Decoding by declaration, and the book of symbols asked for.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,7 @@ class TableCodec:
             for name in self.names_on_wire(want.symbol):
                 if name == want.symbol or name not in self._asked:
                     self.symbols[name] = names
-            self._asked.setdefault(want.symbol, set()).add(want)
+            self._asked.setdefault(want.symbol, set[Want]()).add(want)
 
     def drop(self, wants: Iterable[Want]) -> None:
         """Take `wants` as no longer asked for; a symbol without any want becomes unknown."""
@@ -102,7 +105,10 @@ class TableCodec:
         return len(names) > 1 and not set(names).isdisjoint(self.names_on_wire(symbol))
 
     def names_on_wire(self, symbol: str) -> tuple[str, ...]:
-        """Return the names under which messages may carry `symbol` (Coinbase: USD for a USDC alias)."""
+        """Return the names under which messages may carry `symbol`.
+
+        Coinbase: USD for a USDC alias.
+        """
         return (symbol,)
 
     def asked(self) -> list[Want]:
