@@ -27,6 +27,7 @@ from crossfeed.errors import (
 )
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.transport.address import Resolver
+from crossfeed.transport.canary import AdmissionLimits
 from crossfeed.transport.config import WebSocketConfig
 from crossfeed.transport.deadline import deadline
 from crossfeed.transport.defaults import default_clock, default_random
@@ -121,7 +122,9 @@ class WebSocketManager:
             timeout_s=config.send_timeout_s,
             where=config.label,
         )
-        self._gate = gate or VenueGate(clock=self._clock, random=random)
+        self._gate = gate or VenueGate(
+            AdmissionLimits(backoff=config.backoff), clock=self._clock, random=random
+        )
         self._supervisor = Supervisor(
             config,
             self._hooks,
