@@ -95,9 +95,8 @@ class Board(ABC):
         self._watch_at_ns = NEVER_NS
         self._exchanges: list[str] = []
         self._left_out: list[tuple[Slot, str]] = [(slot, "no_data") for slot in slots]
-        self._trust = Trust.SOUND
-        self._integrity = Integrity.NONE
-        self._is_mismatch = False
+        self._standing = standing(())
+        self._trust, self._integrity, self._is_mismatch = self._standing
 
     # ── what comes in ─────────────────────────────────────────────────────────
 
@@ -191,7 +190,8 @@ class Board(ABC):
                 members.append(slot)
         self.members = members
         self._exchanges = [slot.exchange for slot in members]
-        self._trust, self._integrity, self._is_mismatch = standing(members)
+        self._standing = standing(members)
+        self._trust, self._integrity, self._is_mismatch = self._standing
         self.expires_ns = min((s.fresh_until_ns(limit_ns) for s in members), default=NEVER_NS)
         self._watch()
         return members != before

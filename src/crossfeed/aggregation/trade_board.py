@@ -49,6 +49,7 @@ class TradeBoard(Board):
         self._last_price = 0.0
         self._source_ns = 0
         self._shown: list[Slot] = []
+        self._recent: dict[Slot, None] = {}  # by their latest trade, oldest first
         self._clear()
 
     def _clear(self) -> None:
@@ -111,6 +112,14 @@ class TradeBoard(Board):
         self._last_price, self._source_ns = price, ts_ns
         if not self.is_wanted:
             return ready
+        self._count(slot, source, price, quantity)
+        if now_ns < self._opens_ns and not self._keeps_last:
+            return ready
+        published = self._offer(now_ns, wall_ns)
+        return (*ready, *published) if ready else published
+
+    def _count(self, slot: Slot, source: MarketData, price: float, quantity: float) -> None:
+        """Count a trade whose price takes part."""
         self._keep(source)
         self._volume += quantity
         slot.trades += 1
@@ -120,10 +129,9 @@ class TradeBoard(Board):
             self._low = price
         if price > self._high:  # noqa: PLR1730 - likewise
             self._high = price
-        if now_ns < self._opens_ns and not self._keeps_last:
-            return ready
-        published = self._offer(now_ns, wall_ns)
-        return (*ready, *published) if ready else published
+        if self._spans_venues:
+            self._recent.pop(slot, None)
+            self._recent[slot] = None
 
     def _count_only(
         self, slot: Slot, event: Trade, source: MarketData, now_ns: int, wall_ns: int
@@ -215,7 +223,8 @@ class TradeBoard(Board):
         self, price: float, used: list[Slot], now_ns: int, wall_ns: int, trust: Trust | None = None
     ) -> Published:
         """Make the value and start the next window."""
-        worst, self._integrity, self._is_mismatch = standing(used)
+        known = self._standing if used is self.members else standing(used)
+        worst, self._integrity, self._is_mismatch = known
         self._trust = (Trust.SOUND if self._sound_only else worst) if trust is None else trust
         exchanges = [slot.exchange for slot in used]
         data = {
@@ -237,6 +246,8 @@ class TradeBoard(Board):
 
     def _with_latest(self, sources: list[MarketData]) -> list[MarketData]:
         """Put the latest trades of the members that had none in this window before it."""
-        silent = sorted((s for s in self.members if not s.trades), key=lambda slot: slot.ts_ns)
-        older = [slot.event for slot in silent if slot.event is not None]
-        return older + sources
+        return [
+            slot.event
+            for slot in self._recent
+            if slot.is_member and not slot.trades and slot.event is not None
+        ] + sources
