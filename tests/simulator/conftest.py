@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import zlib
@@ -18,7 +19,7 @@ import pytest
 DEADLINE_S = 10.0
 
 
-class Closed(Exception):
+class Closed(Exception):  # noqa: N818 - an answer to look at
     """The connection ended; `code` is 1006 without a close frame."""
 
     def __init__(self, code: int, reason: str = "") -> None:
@@ -104,13 +105,20 @@ class RawClient:
     async def receive_json(self, timeout_s: float = DEADLINE_S):
         return json.loads(await self.receive(timeout_s))
 
+    async def until_closed(self):
+        """Return the messages up to the end, and how it ended."""
+        found = []
+        while True:
+            try:
+                found.append(await self.receive())
+            except Closed as end:
+                return found, end
+
     async def close(self) -> None:
         if not self._writer.is_closing():
             self._writer.close()
-        try:
+        with contextlib.suppress(TimeoutError, OSError):
             await asyncio.wait_for(self._writer.wait_closed(), DEADLINE_S)
-        except (ConnectionError, TimeoutError, OSError):
-            pass
 
 
 class Tally:
@@ -155,7 +163,7 @@ class Tally:
             return []
         return getattr(self, f"_take_{venue}")(message, raw) or []
 
-    def _take_binance(self, message, raw) -> None:
+    def _take_binance(self, message, _raw) -> None:
         data = message.get("data", message)
         if isinstance(data, list):
             return
@@ -167,7 +175,7 @@ class Tally:
         elif kind == "depthUpdate":
             self.id_event(("depth@100ms", data["s"]), data["U"], data["u"])
 
-    def _take_coinbase(self, message, raw) -> None:
+    def _take_coinbase(self, message, _raw) -> None:
         stream = ("matches", message.get("product_id"))
         if message["type"] == "match":
             self.id_event(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +66,7 @@ def test_the_past_joins_the_present():
     series.add(START_NS, 5_000, 101, 7, is_buy=True)
     bars = series.bars(0, START_NS + 1, lambda ns: ns, limit=1 << 30)
     assert len(bars) == DAY_MINUTES + 61
-    for earlier, later in zip(bars, bars[1:], strict=False):
+    for earlier, later in pairwise(bars):
         assert later.first_id == earlier.last_id + 1
         assert earlier.low <= min(earlier.open, earlier.close)
         assert earlier.high >= max(earlier.open, earlier.close)

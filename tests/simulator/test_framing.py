@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,12 +95,8 @@ def test_violations(data, code):
 
 @given(st.binary(max_size=200))
 def test_garbage_gives_frames_or_a_frame_error(data):
-    try:
-        frames = FrameDecoder().feed(data)
-    except FrameError as error:
-        assert error.code in CloseCode
-    else:
-        assert all(isinstance(frame.payload, bytes) for frame in frames)
+    with contextlib.suppress(FrameError):
+        assert all(isinstance(frame.payload, bytes) for frame in FrameDecoder().feed(data))
 
 
 def test_a_long_reason_is_cut():

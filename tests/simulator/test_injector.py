@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -31,7 +32,7 @@ def line_of(room, channel="trade", venue="binance", symbol="BTCUSDT"):
 
 
 def holes(ids):
-    return [(one + 1, two - 1) for one, two in zip(ids, ids[1:], strict=False) if two > one + 1]
+    return [(one + 1, two - 1) for one, two in pairwise(ids) if two > one + 1]
 
 
 def test_dropped_messages_are_missing_and_counted():
@@ -263,7 +264,7 @@ def test_rest_answers_go_wrong():
     response = room.rest("binance", f"{api}depth?symbol=BTCUSDT")
     assert (response.status, response.headers["Retry-After"]) == (429, "7")
     assert room.rest("binance", f"{api}depth?symbol=BTCUSDT").status == 200
-    with pytest.raises(ValueError, match="Expecting|Unterminated"):
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
         json.loads(room.rest("binance", f"{api}trades?symbol=BTCUSDT").body)
     page = room.rest("binance", f"{api}klines?symbol=BTCUSDT&interval=1m")
     assert (page.status, page.content_type) == (502, "text/html")

@@ -31,7 +31,7 @@ async def start(*arguments):
     return process, json.loads(line)
 
 
-async def test_a_life_with_control(tmp_path, raw_client, closed, http):
+async def test_a_life_with_control(tmp_path, raw_client, http):
     path = tmp_path / "ledger.json"
     process, urls = await start("--rate", "300", "--ledger", str(path))
     control = urls["control"]
@@ -59,9 +59,7 @@ async def test_a_life_with_control(tmp_path, raw_client, closed, http):
     assert (totals["gaps"], totals["duplicates"], totals["tails"]) == (1, 1, 0)
     assert len(ids) - len(set(ids)) == 1
     assert json.loads((await http(f"{control}/cut?venue=binance", "POST"))[2]) == {"cut": 1}
-    with pytest.raises(closed):
-        while True:
-            await client.receive()
+    await client.until_closed()
     await client.close()
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 10.0) == 0

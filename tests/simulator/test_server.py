@@ -16,6 +16,10 @@ from crossfeed.simulator.session import SessionRules
 from crossfeed.simulator.tls import CA_FILE, make_certificates, server_context
 from crossfeed.simulator.venues.binance.session import BinanceSession
 
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n"
+    b"Sec-WebSocket-Version: 13\r\n\r\n"
+)
 STREAM = "/stream?streams=btcusdt@trade/btcusdt@bookTicker"
 
 
@@ -28,7 +32,7 @@ async def simulator():
 async def until(condition, deadline_s: float = 5.0) -> None:
     """Wait for a condition, with a deadline."""
     async with asyncio.timeout(deadline_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the condition is the simulator's own state
             await asyncio.sleep(0.002)
 
 
@@ -52,13 +56,11 @@ async def test_messages_arrive(simulator, raw_client):
     assert simulator.ledger.connections["binance", "lost"] == 1
 
 
-async def test_a_clean_close_is_answered(simulator, raw_client, closed):
+async def test_a_clean_close_is_answered(simulator, raw_client):
     client = await raw_client.connect(simulator.ws_url("binance") + STREAM)
     await client.send((1000).to_bytes(2, "big"), 8)
-    with pytest.raises(closed) as caught:
-        while True:
-            await client.receive()
-    assert caught.value.code == 1000
+    _, end = await client.until_closed()
+    assert end.code == 1000
     await client.close()
 
 
@@ -74,16 +76,8 @@ async def test_pings_are_answered(simulator, raw_client):
     [
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"400"),
-        (
-            b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n"
-            b"Sec-WebSocket-Version: 8\r\n\r\n",
-            b"426",
-        ),
-        (
-            b"GET /nothing HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n"
-            b"Sec-WebSocket-Version: 13\r\n\r\n",
-            b"404",
-        ),
+        (UPGRADE.replace(b"13", b"8"), b"426"),
+        (UPGRADE.replace(b"/ws", b"/nothing"), b"404"),
         (b"GET /api/v3/ping HTTP/1.1\r\nConnection: close\r\n\r\n", b"200"),
     ],
 )
@@ -101,10 +95,7 @@ async def test_several_requests_on_one_connection(simulator):
 
 async def test_a_message_in_the_handshakes_packet_is_not_lost(simulator):
     frame = b"\x81\xa9\0\0\0\0" + b'{"method":"LIST_SUBSCRIPTIONS","id":1234}'
-    request = (
-        b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n"
-        b"Sec-WebSocket-Version: 13\r\n\r\n" + frame + b"\x88\x80\0\0\0\0"
-    )
+    request = UPGRADE + frame + b"\x88\x80\0\0\0\0"
     answer = await raw_exchange(simulator, request)
     assert b'{"result":[],"id":1234}' in answer
 
@@ -120,28 +111,24 @@ async def test_unmasked_frames_are_refused(simulator, raw_client, closed):
 
 
 @pytest.mark.parametrize("mode", ["eof", "reset", "mid_frame"])
-async def test_everything_before_a_cut_arrives(simulator, raw_client, closed, mode):
+async def test_everything_before_a_cut_arrives(simulator, raw_client, mode):
     client = await raw_client.connect(simulator.ws_url("binance") + "/stream?streams=btcusdt@trade")
     await client.receive()
     simulator.inject(FaultRule(kind="cut", mode=mode, at_s=(0.1,)))
-    ids = []
-    with pytest.raises(closed) as caught:
-        while True:
-            ids.append((await client.receive_json())["data"]["t"])
-    assert caught.value.code == 1006
+    received, end = await client.until_closed()
+    assert end.code == 1006
+    ids = [json.loads(raw)["data"]["t"] for raw in received]
     (line,) = simulator.ledger.streams["binance", "trade", "BTCUSDT"].lines
     assert ids[-1] == line.last
     assert ids == list(range(ids[0], ids[-1] + 1))
     await client.close()
 
 
-async def test_cut_all(simulator, raw_client, closed):
+async def test_cut_all(simulator, raw_client):
     clients = [await raw_client.connect(simulator.ws_url("binance") + STREAM) for _ in range(3)]
     assert simulator.cut_all("binance") == 3
     for client in clients:
-        with pytest.raises(closed):
-            while True:
-                await client.receive()
+        await client.until_closed()
         await client.close()
     with pytest.raises(ConfigError):
         simulator.cut_all("nonsense")
@@ -153,7 +140,7 @@ async def test_a_slow_reader_is_closed_and_others_go_on(simulator, raw_client, m
     parts = urlsplit(simulator.ws_url("binance"))
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    sock.setblocking(False)
+    sock.setblocking(False)  # noqa: FBT003
     loop = asyncio.get_running_loop()
     await loop.sock_connect(sock, (parts.hostname, parts.port))
     request = (

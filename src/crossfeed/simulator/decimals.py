@@ -42,7 +42,7 @@ def trimmed(value: int, decimals: int) -> str:
 
 
 def ratio(numerator: int, denominator: int, decimals: int) -> str:
-    """Write `numerator / denominator` rounded half away from zero; "0.000" if `denominator` is 0."""
+    """Write `numerator / denominator` rounded half away from zero; zero if `denominator` is 0."""
     if denominator == 0:
         return plain(0, decimals)
     sign = -1 if (numerator < 0) != (denominator < 0) else 1

@@ -16,7 +16,7 @@ __all__ = ["Injector", "Stream", "Subscription"]
 class Injector(Protocol):
     """Stands between a message and its session while faults are active."""
 
-    def deliver(  # noqa: PLR0913 - one message, described
+    def deliver(
         self, sub: Subscription, payload: bytes, first: int, last: int, events: int, lots: int
     ) -> None:
         """Deliver a message, or do something worse with it."""

@@ -53,7 +53,7 @@ class Response(msgspec.Struct):
 
     status: int
     body: bytes = b""
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     content_type: str = "application/json"
     delay_s: float = 0.0
 

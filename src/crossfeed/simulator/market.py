@@ -143,7 +143,7 @@ class Market:
             self.feed = []
 
     def end(self) -> None:
-        """Close the action: number the changed levels, note the truth, see whether the top moved."""
+        """Close the action: number the changed levels, note the truth, look at the top."""
         if self.fills:
             self._aggregate()
         changed = len(self.bid_changes) + len(self.ask_changes)

@@ -97,7 +97,7 @@ class MemoryLink:
 class MemorySimulator:
     """The venues, their markets and the ledger, driven by hand."""
 
-    def __init__(  # noqa: PLR0913 - the options of the whole product
+    def __init__(
         self,
         venues: Sequence[str] = DEFAULT_VENUES,
         symbols: Sequence[str] = DEFAULT_SYMBOLS,

@@ -26,6 +26,7 @@ _AMEND_SHARE = 0.04
 #: Trades a market opens with, in the milliseconds before its first action.
 OPENING_TRADES = 60
 _MS = 1_000_000
+_HALF = 0.5
 _LARGE_TAKER_SHARE = 0.08
 
 
@@ -42,7 +43,7 @@ class OrderFlow:
     generator only.
     """
 
-    def __init__(  # noqa: PLR0913 - one constructor, all of it configuration
+    def __init__(
         self,
         market: Market,
         reference: ReferencePrice,
@@ -82,11 +83,11 @@ class OrderFlow:
         minute_ns = now_ns // MINUTE_NS * MINUTE_NS
         for number in range(OPENING_TRADES):
             market.begin(max(minute_ns, now_ns - (OPENING_TRADES - number) * _MS))
-            market.take(self._lots(), is_buy=self._random() < 0.5)
+            market.take(self._lots(), is_buy=self._coin())
             market.end()
             while len(market.book.orders) < self._orders_wanted:
                 market.begin(market.now_ns)
-                self._place(self._fair(now_ns), is_buy=self._random() < 0.5)
+                self._place(self._fair(now_ns), is_buy=self._coin())
                 market.end()
 
     def act(self, now_ns: int) -> None:
@@ -100,14 +101,14 @@ class OrderFlow:
             self._take(fair)
         else:
             surplus = len(orders) / self._orders_wanted - 1.0
-            if self._random() < 0.5 + 2.0 * surplus:
+            if self._random() < _HALF + 2.0 * surplus:
                 order = orders[int(self._random() * len(orders))]
                 if order.lots > 1 and self._random() < _AMEND_SHARE:
                     market.amend(order, 1 + int(self._random() * (order.lots - 1)))
                 else:
                     market.cancel(order)
             else:
-                self._place(fair, is_buy=self._random() < 0.5)
+                self._place(fair, is_buy=self._coin())
         market.end()
 
     def trade_once(self, now_ns: int) -> None:
@@ -118,6 +119,10 @@ class OrderFlow:
             self._place(self._fair(now_ns), is_buy=False)
         market.take(1, is_buy=True)
         market.end()
+
+    def _coin(self) -> bool:
+        """Toss a coin."""
+        return self._random() < _HALF
 
     def _fair(self, now_ns: int) -> float:
         """Return this venue's fair price in ticks."""
@@ -135,7 +140,7 @@ class OrderFlow:
         elif bid and fair < bid:
             is_buy = False
         else:
-            is_buy = self._random() < 0.5
+            is_buy = self._coin()
         lots = self._lots()
         if self._random() < _LARGE_TAKER_SHARE:
             lots *= 4

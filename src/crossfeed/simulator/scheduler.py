@@ -50,13 +50,11 @@ class Scheduler:
         order = self._order
         while heap and heap[0][0] <= now_ns:
             due_ns, rank, _, task = heappop(heap)
-            if due_ns > self.now_ns:
-                self.now_ns = due_ns
+            self.now_ns = max(self.now_ns, due_ns)
             again_ns = task(self.now_ns)
             if again_ns is not None:
                 heappush(heap, (again_ns, rank, next(order), task))
-        if now_ns > self.now_ns:
-            self.now_ns = now_ns
+        self.now_ns = max(self.now_ns, now_ns)
 
     def jump(self, now_ns: int) -> None:
         """Move all due times forward so that what was due long ago is due at `now_ns`.

@@ -39,6 +39,8 @@ _CUT_POLL_S = 0.002
 _CUT_POLLS_MAX = 500
 #: Connections one port accepts at a time; more are refused.
 CONNECTIONS_MAX = 4_096
+#: Turns of the loop in which aborted connections must have reported their end.
+_ENDS_MAX = 1_000
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
@@ -74,8 +76,8 @@ class Connection(asyncio.Protocol):
         """Begin; over the connection limit, end at once."""
         # uvloop's transports have the methods of `asyncio.Transport`, but are no instances of it.
         self._transport = cast("asyncio.Transport", transport)
-        name = transport.get_extra_info("peername")
-        self._peer = str(name[0]) if isinstance(name, tuple) else "local"
+        name: tuple[object, ...] | None = transport.get_extra_info("peername")
+        self._peer = str(name[0]) if name else "local"
         # Plain TCP only: a TLS transport reports the socket as well, the option is the same.
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -321,5 +323,7 @@ class PortServer:
                 connection.abort()
             await self._server.wait_closed()
             self._server = None
-        while self.connections:
+        for _ in range(_ENDS_MAX):
+            if not self.connections:
+                break
             await asyncio.sleep(0)

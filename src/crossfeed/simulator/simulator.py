@@ -108,6 +108,7 @@ class Simulator:
         self._control_port = control_port
         self._control: PortServer | None = None
         self._drain: Drain | None = None
+        self._drained = asyncio.Event()
         schedule = load_schedule(faults)
         if schedule is not None:
             self.inject(*schedule.fault)
@@ -168,6 +169,8 @@ class Simulator:
             now_ns = self.advance()
             for server in self._servers.values():
                 server.flush()
+            if self.is_drained:
+                self._drained.set()
             due_ns = self.world.scheduler.next_due_ns()
             rest_s = _REST_MAX_S if due_ns is None else (due_ns - now_ns) / _NS
             await asyncio.sleep(min(_REST_MAX_S, max(_REST_MIN_S, rest_s)))
@@ -255,8 +258,7 @@ class Simulator:
     async def drain(self, *, grace_s: float = 2.0, limit_s: float = 5.0) -> None:
         """Drain, and return once everything is still and written."""
         self.begin_drain(grace_s=grace_s, limit_s=limit_s)
-        while not self.is_drained:
-            await asyncio.sleep(_REST_MAX_S)
+        await self._drained.wait()
 
     @property
     def is_drained(self) -> bool:

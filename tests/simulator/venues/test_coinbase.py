@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -15,6 +16,10 @@ from crossfeed.simulator.memory import MemorySimulator, RefusedHandshake
 from crossfeed.simulator.venues.coinbase.profile import TEST_KEY, TEST_PASSPHRASE, TEST_SECRET
 
 S = 1_000_000_000
+AUTH_REASON = (
+    "level2, level3, and full channels now require authentication. "
+    "https://docs.cloud.coinbase.com/exchange/docs/websocket-auth"
+)
 
 
 @pytest.fixture
@@ -66,8 +71,7 @@ def test_the_reply_is_the_whole_list_under_other_names(room):
         ({"channels": ["match"], "product_ids": ["BTC-USD"]}, "match is not a valid channel"),
         (
             {"channels": ["full"], "product_ids": ["BTC-USD"]},
-            "level2, level3, and full channels now require authentication. "
-            "https://docs.cloud.coinbase.com/exchange/docs/websocket-auth",
+            AUTH_REASON,
         ),
         ({"channels": ["ticker"]}, "ticker requires at least one product ID"),
     ],
@@ -184,9 +188,7 @@ def test_level2_batch_follows_the_book(room):
 
 
 def _ns(text):
-    import datetime
-
-    moment = datetime.datetime.fromisoformat(text)
+    moment = dt.datetime.fromisoformat(text)
     return int(moment.timestamp()) * S + moment.microsecond * 1_000
 
 

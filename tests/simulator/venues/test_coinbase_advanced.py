@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -171,8 +172,8 @@ def test_a_lost_frame_is_a_gap_of_the_connection():
     subscribe(link, "market_trades")
     room.advance(10 * S)
     numbers = [one["sequence_num"] for one in messages(link)]
-    gaps = sum(1 for one, two in zip(numbers, numbers[1:], strict=False) if two > one + 1)
-    doubles = sum(1 for one, two in zip(numbers, numbers[1:], strict=False) if two == one)
+    gaps = sum(1 for one, two in pairwise(numbers) if two > one + 1)
+    doubles = sum(1 for one, two in pairwise(numbers) if two == one)
     (line,) = room.ledger.streams[VENUE, "sequence_num", "1"].lines
     assert (line.gap_count, line.duplicates) == (gaps, doubles)
     assert gaps > 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -234,7 +235,7 @@ def test_trades_and_tickers(room):
     assert tickers
     assert all(one["bid"] < one["ask"] for one in tickers)
     tops = [(one["bid"], one["bid_qty"], one["ask"], one["ask_qty"]) for one in tickers]
-    assert all(one != two for one, two in zip(tops, tops[1:], strict=False))
+    assert all(one != two for one, two in pairwise(tops))
 
 
 def test_the_trade_snapshot_has_50(room):

@@ -8,7 +8,7 @@ from functools import partial
 from crossfeed.simulator.bars import MINUTE_NS, Bar
 from crossfeed.simulator.delivery import Stream
 from crossfeed.simulator.exchange import Board, Exchange
-from crossfeed.simulator.market import Market
+from crossfeed.simulator.market import Market, Trade
 from crossfeed.simulator.venues.binance import wire
 from crossfeed.simulator.venues.binance.streams import (
     StreamName,
@@ -88,6 +88,7 @@ class BinanceBoard(Board):
     def on_action(self, now_ns: int) -> None:
         """Publish trades and the top of the book, collect depth."""
         market = self.market
+        del now_ns  # every fill carries its time
         if market.fills:
             if self._trades.groups:
                 self._publish_trades()
@@ -253,7 +254,7 @@ class BinanceBoard(Board):
         if interval != "1s":
             return self.market.bars.since(start_ns, end_ns)
         bar = Bar(start_ns, self.market.last_price)
-        found = []
+        found: list[Trade] = []
         for trade in reversed(self.market.trades):
             if trade.time_ns < start_ns:
                 bar.open = bar.high = bar.low = bar.close = trade.price

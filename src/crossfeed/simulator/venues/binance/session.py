@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from crossfeed.simulator.framing import CloseCode
+from crossfeed.simulator.json_values import as_list, as_object
 from crossfeed.simulator.session import Session
 from crossfeed.simulator.venues.binance.board import rep_of
 from crossfeed.simulator.venues.binance.profile import RULES, STREAMS_MAX
@@ -92,14 +93,15 @@ class BinanceSession(Session):
     def _parse(payload: bytes) -> dict[str, Any]:
         """Check the frame of a control message."""
         try:
-            request = json.loads(payload)
+            decoded: object = json.loads(payload)
         except (ValueError, RecursionError) as error:
             line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
             raise _InvalidError(
                 3, f"Invalid JSON: expected value at line {line} column {column}"
             ) from None
         end = f"at line 1 column {len(payload)}"
-        if not isinstance(request, dict) or "method" not in request:
+        request = as_object(decoded)
+        if request is None or "method" not in request:
             raise _InvalidError(2, f"Invalid request: missing field `method` {end}")
         if request["method"] not in _METHODS:
             known = ", ".join(f"`{method}`" for method in _METHODS)
@@ -120,8 +122,8 @@ class BinanceSession(Session):
 
     def _carry_out(self, request: dict[str, Any], now_ns: int) -> object:
         """Do what a well-formed control message asks; return its result."""
-        method, params = request["method"], request.get("params", [])
-        if not isinstance(params, list):
+        method, params = request["method"], as_list(request.get("params", []))
+        if params is None:
             raise _InvalidError(2, "Invalid request: params must be an array")
         if method == "LIST_SUBSCRIPTIONS":
             if params:

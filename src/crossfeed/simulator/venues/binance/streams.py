@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import calendar
-import datetime
+import datetime as dt
 from typing import Literal
 from urllib.parse import unquote
 
@@ -117,7 +117,7 @@ def interval_floor(interval: str, now_ns: int, offset_s: int = 0) -> int:
     """
     seconds = now_ns // _NS + offset_s
     if interval == "1M":
-        day = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+        day = dt.datetime.fromtimestamp(seconds, dt.UTC)
         start = calendar.timegm((day.year, day.month, 1, 0, 0, 0))
     elif interval == "1w":
         start = (seconds - _WEEK_SHIFT_S) // INTERVALS["1w"] * INTERVALS["1w"] + _WEEK_SHIFT_S

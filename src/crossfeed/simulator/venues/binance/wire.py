@@ -109,7 +109,7 @@ def levels(numbers: Numbers, pairs: Iterable[tuple[int, int]]) -> str:
     return ",".join(f'["{numbers.price(price)}","{numbers.size(lots)}"]' for price, lots in pairs)
 
 
-def depth_update(  # noqa: PLR0913 - one message, spelled out
+def depth_update(
     numbers: Numbers,
     symbol: str,
     first: int,
@@ -150,7 +150,7 @@ def ticker(numbers: Numbers, market: Market, now_ns: int, div: int) -> bytes:
     ).encode()
 
 
-def rolling_ticker(  # noqa: PLR0913 - one message, spelled out
+def rolling_ticker(
     numbers: Numbers, symbol: str, window: str, bar: Bar, now_ns: int, div: int
 ) -> bytes:
     """Write the statistics of a 1h, 4h or 1d window."""
@@ -197,7 +197,7 @@ def mini_ticker(numbers: Numbers, symbol: str, bar: Bar, now_ns: int, div: int) 
     ).encode()
 
 
-def kline(  # noqa: PLR0913 - one message, spelled out
+def kline(
     numbers: Numbers,
     symbol: str,
     interval: str,

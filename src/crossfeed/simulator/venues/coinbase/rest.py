@@ -6,6 +6,7 @@ notes on paging (`before` gives the newest page, not the next one).
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -214,19 +215,17 @@ def _integer(params: dict[str, str], name: str, default: int) -> int:
 
 def _instant(params: dict[str, str], name: str, default_ns: int) -> int:
     """Return a time parameter: UNIX seconds or ISO 8601."""
-    import datetime
-
     text = params.get(name)
     if text is None:
         return default_ns
     if text.isascii() and text.isdigit() and len(text) < 12:  # noqa: PLR2004
         return int(text) * _NS
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        moment = dt.datetime.fromisoformat(text)
     except ValueError:
         raise _RefusedError(400, f"invalid {name}") from None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
+        moment = moment.replace(tzinfo=dt.UTC)
     return round(moment.timestamp()) * _NS
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from crossfeed.simulator.json_values import as_list, as_object
 from crossfeed.simulator.session import Session
 from crossfeed.simulator.venues.coinbase.profile import (
     AUTH_CHANNELS,
@@ -74,7 +75,7 @@ class CoinbaseSession(Session):
                 self._check(request, wanted)
                 added = self._add(wanted)
             else:
-                added = []
+                added = list[tuple[str, str]]()
                 self._remove(wanted)
         except _RefusedError as error:
             self.put(msgspec.json.encode(error.body))
@@ -90,31 +91,30 @@ class CoinbaseSession(Session):
     def _parse(payload: bytes) -> dict[str, Any]:
         """Check the frame of a request."""
         try:
-            request = json.loads(payload)
+            request = as_object(json.loads(payload))
         except (ValueError, RecursionError):
             raise _RefusedError("Malformed JSON", "Malformed JSON") from None
-        if not isinstance(request, dict) or request.get("type") not in ("subscribe", "unsubscribe"):
+        if request is None or request.get("type") not in ("subscribe", "unsubscribe"):
             raise _RefusedError("Type has to be either subscribe or unsubscribe", "Malformed JSON")
         return request
 
     def _wanted(self, request: dict[str, Any]) -> list[tuple[str, list[str]]]:
         """Return the (channel, products) a request names, aliases resolved."""
-        root = request.get("product_ids") or []
-        channels = request.get("channels")
-        if not isinstance(channels, list) or not channels:
+        root = as_list(request.get("product_ids") or [])
+        channels = as_list(request.get("channels"))
+        if not channels:
             raise _RefusedError("channels must be a list")
-        wanted = []
+        wanted: list[tuple[str, list[str]]] = []
         for entry in channels:
-            own: object = []
-            name: object = entry
-            if isinstance(entry, dict):
-                name, own = entry.get("name"), entry.get("product_ids") or []
+            one = as_object(entry)
+            name: object = entry if one is None else one.get("name")
+            own = as_list((one or {}).get("product_ids") or [])
             if not isinstance(name, str):
                 raise _RefusedError("channel name must be a string")
             name = _REQUESTED.get(name, name)
             if name not in CHANNELS:
                 raise _RefusedError(f"{name} is not a valid channel")
-            if not isinstance(root, list) or not isinstance(own, list):
+            if root is None or own is None:
                 raise _RefusedError("product_ids must be a list")
             products = list(dict.fromkeys(str(product) for product in (*root, *own)))
             wanted.append((name, products))
@@ -154,7 +154,7 @@ class CoinbaseSession(Session):
 
     def _add(self, wanted: list[tuple[str, list[str]]]) -> list[tuple[str, str]]:
         """Add subscriptions; return those that are new."""
-        added = []
+        added: list[tuple[str, str]] = []
         for channel, products in wanted:
             known = self.channels.setdefault(channel, [])
             if channel == "status" and not products:

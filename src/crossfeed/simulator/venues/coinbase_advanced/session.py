@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from crossfeed.simulator.framing import CloseCode
+from crossfeed.simulator.json_values import as_list, as_object
 from crossfeed.simulator.session import Session
 from crossfeed.simulator.venues.coinbase_advanced import wire
 from crossfeed.simulator.venues.coinbase_advanced.profile import CHANNELS, IDLE_S, RULES
@@ -116,10 +117,10 @@ class AdvancedSession(Session):
     def _parse(payload: bytes) -> dict[str, Any]:
         """Check the frame of a request."""
         try:
-            request = json.loads(payload)
+            request = as_object(json.loads(payload))
         except (ValueError, RecursionError):
             raise _RefusedError("failed to unmarshal message") from None
-        if not isinstance(request, dict) or request.get("type") not in ("subscribe", "unsubscribe"):
+        if request is None or request.get("type") not in ("subscribe", "unsubscribe"):
             raise _RefusedError("type has to be either subscribe or unsubscribe")
         channel = request.get("channel")
         if channel in ("user", "futures_balance_summary"):
@@ -130,8 +131,8 @@ class AdvancedSession(Session):
 
     def _products(self, request: dict[str, Any]) -> list[str]:
         """Return the products of a request; USDC products are aliases of USD ones."""
-        given = request.get("product_ids") or []
-        if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        given = as_list(request.get("product_ids") or [])
+        if given is None or not all(isinstance(name, str) for name in given):
             raise _RefusedError("product_ids must be a list")
         channel = request["channel"]
         if channel in _GLOBAL:

@@ -92,7 +92,7 @@ class KrakenRest:
         """Return the instruments of an optional, comma-separated `pair`."""
         if not params.get("pair"):
             return list(self._venue.instruments.values())
-        chosen = []
+        chosen: list[Instrument] = []
         for name in params["pair"].split(","):
             if name not in self._names:
                 raise _RefusedError("EQuery:Unknown asset pair")
@@ -134,7 +134,7 @@ class KrakenRest:
         return dict(_asset_pair(one) for one in self._chosen(params))
 
     def _ticker(self, params: dict[str, str], now_ns: int) -> object:
-        rows = {}
+        rows: dict[str, Any] = {}
         for one in self._chosen(params):
             board = self._venue.kraken_board(one.symbol)
             assert board is not None, "listed"

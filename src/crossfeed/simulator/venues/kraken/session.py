@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from crossfeed.simulator.json_values import as_list, as_object
 from crossfeed.simulator.limits import SlidingWindow
 from crossfeed.simulator.session import Session
 from crossfeed.simulator.stamps import iso_micro
@@ -87,11 +88,11 @@ class KrakenSession(Session):
             self.put(b'{"Error":"Exceeded msg rate"}')
             return
         try:
-            request = json.loads(payload)
+            request = as_object(json.loads(payload))
         except (ValueError, RecursionError):
             request = None
-        method = request.get("method") if isinstance(request, dict) else None
-        if not isinstance(request, dict) or not isinstance(method, str):
+        method = None if request is None else request.get("method")
+        if request is None or not isinstance(method, str):
             self._answer({"error": "Malformed request", "success": False}, now_ns, {})
             return
         tail = {"req_id": request["req_id"]} if "req_id" in request else {}
@@ -113,8 +114,7 @@ class KrakenSession(Session):
     def _on_subscription(self, request: dict[str, Any], tail: dict[str, Any], now_ns: int) -> None:
         """Answer a subscribe or unsubscribe, symbol by symbol."""
         method = request["method"]
-        params = request.get("params")
-        params = params if isinstance(params, dict) else {}
+        params = as_object(request.get("params")) or {}
         channel = params.get("channel")
 
         def refuse(error: str, **more: object) -> None:
@@ -127,8 +127,8 @@ class KrakenSession(Session):
         if channel not in _PER_SYMBOL:
             refuse("Unknown channel" if channel is not None else "Malformed request")
             return
-        symbols = params.get("symbol")
-        if not isinstance(symbols, list) or not symbols:
+        symbols = as_list(params.get("symbol"))
+        if not symbols:
             refuse("Malformed request")
             return
         option: int | str = ""

@@ -70,7 +70,7 @@ def _levels(numbers: Numbers, pairs: Iterable[tuple[int, int]]) -> str:
     )
 
 
-def book(  # noqa: PLR0913 - one message, spelled out
+def book(
     numbers: Numbers,
     symbol: str,
     kind: str,
@@ -117,7 +117,7 @@ def ticker(numbers: Numbers, market: Market, kind: str, now_ns: int) -> bytes:
     ).encode()
 
 
-def ohlc(  # noqa: PLR0913 - one message, spelled out
+def ohlc(
     numbers: Numbers,
     symbol: str,
     kind: str,
