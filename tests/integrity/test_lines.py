@@ -278,6 +278,8 @@ def test_book_changes_are_merged_and_compared():
     seen = []
 
     class Book:
+        next_number = 0
+
         def admit(self, event, out):
             out.events.append(event)
 
@@ -307,6 +309,8 @@ def test_quotes_can_be_compared_and_others_never_disagree():
     trust = StreamTrust(Stream("x", "y", "z"), ledger)
 
     class Gate:
+        next_number = 0
+
         def admit(self, event, out):
             out.events.append(event)
 

@@ -122,6 +122,11 @@ class BookSync:
         """Return trust, state and sequence."""
         return f"BookSync({self.trust}, {self.state}, {self.sequence})"
 
+    @property
+    def next_number(self) -> int:
+        """Update number that the next update must hold, 0 while the book is not built."""
+        return self.sequence + 1 if self.state is BookState.LIVE and self.sequence else 0
+
     def admit(self, event: MarketData, out: Output) -> None:
         """Judge one `BookDelta` or stream `BookSnapshot`; see `Gate.admit`."""
         if isinstance(event, BookDelta):

@@ -82,6 +82,11 @@ class IdGate:
         """Return stream, next number and trust."""
         return f"IdGate({self.trust.stream}: next {self._next}, {self.trust.current.name})"
 
+    @property
+    def next_number(self) -> int:
+        """Number the next event must have, 0 before the first event."""
+        return self._next
+
     def admit(self, event: MarketData, out: Output) -> None:
         """Judge one event; see `Gate.admit`. Cost about 0.15 us when it is in order."""
         number = self._number_of(event)
@@ -124,6 +129,10 @@ class IdGate:
             self._next = number + 1
             self._is_history_only &= is_history
             self._is_reconnected = False
+            if is_history and not self._is_history_only:
+                # Told as history of a new subscription, but news to a stream that was live before.
+                marks = (event.marks & ~Mark.HISTORY) | Mark.BACKFILLED
+                event = replace(event, marks=marks)
             self._deliver(event, out)
         self._settle()
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from crossfeed.integrity.trust import NEVER_NS, StreamTrust
 from crossfeed.model.events import AggTrade, BookDelta, MarketData, OrderEvent, Quote, Trade
 from crossfeed.model.output import Output
+from crossfeed.model.trust import Mark
 
 __all__ = ["LineLimits", "LineMerge", "LineStats", "MergedGate", "span_of"]
 
@@ -20,6 +21,11 @@ Span = tuple[int, int]
 
 class MergedGate(Protocol):
     """The gate behind the lines: an `IdGate`, a `BookSync` or a `ChainGate`."""
+
+    @property
+    def next_number(self) -> int:
+        """Number it expects next, 0 where it does not know."""
+        ...
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Judge one event."""
@@ -74,13 +80,13 @@ class _Line:
 
     __slots__ = ("behind_ns", "events", "is_demoted", "late", "position", "since_review", "wins")
 
-    def __init__(self) -> None:
+    def __init__(self, position: int) -> None:
         self.events = 0
         self.wins = 0
         self.late = 0
         self.behind_ns = 0
         self.since_review = 0
-        self.position = 0
+        self.position = position
         self.is_demoted = False
 
     def review(self, limits: LineLimits) -> None:
@@ -135,7 +141,7 @@ class LineMerge:
         self._span = span
         self._limits = limits or LineLimits()
         self._lines: dict[str, _Line] = {}
-        self._next = 0
+        self._next = gate.next_number
         self._waiting: dict[int, MarketData] = {}
         self._seen: dict[int, MarketData] = {}
         self._strays = 0
@@ -152,7 +158,7 @@ class LineMerge:
         """A connection carries the stream from now on."""
         if not self._lines:
             self._gate.on_open(now_ns, mono_ns, out)
-        self._lines[name] = _Line()
+        self._lines[name] = _Line(self._gate.next_number)
 
     def line_down(
         self, name: str, now_ns: int, mono_ns: int, out: Output, cause: str = "disconnected"
@@ -177,6 +183,10 @@ class LineMerge:
             line.wins += 1
             line.position = self._next = self._span(event)[1] + 1
             self._gate.admit(event, out)
+            return
+        if event.marks & Mark.HISTORY and self._next:
+            # What a new line tells of the past, the other one has told or is about to tell live.
+            self.duplicates += 1
             return
         first, last = self._span(event)
         if last <= 0:

@@ -164,6 +164,11 @@ class ChainGate:
         """Return stream, number and trust."""
         return f"ChainGate({self.trust.stream}: {self._sequence}, {self.trust.current.name})"
 
+    @property
+    def next_number(self) -> int:
+        """First update number that the next change must hold, 0 before the first."""
+        return self._sequence + 1 if self._sequence else 0
+
     def admit(self, event: MarketData, out: Output) -> None:
         """Judge one `BookDelta` or `BookSnapshot`; see `Gate.admit`."""
         if isinstance(event, BookDelta):
