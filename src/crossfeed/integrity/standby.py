@@ -86,13 +86,25 @@ class HotStandby:
     """
 
     def __init__(
-        self, trust: StreamTrust, on_switch: Callable[[StandbyGate], None] | None = None
+        self,
+        trust: StreamTrust,
+        on_switch: Callable[[StandbyGate], None] | None = None,
+        *,
+        records_holes: bool = True,
     ) -> None:
-        """Start without a line; `on_switch` is told each gate that begins to be given out."""
+        """Start without a line.
+
+        Args:
+            trust: The stream's trust.
+            on_switch: Is told each gate that begins to be given out.
+            records_holes: Whether an outage is entered as a gap. Not for values that each replace
+                the last one: nothing of them is missing once the next one is there.
+        """
         self.trust = trust
         self.active = ""
         self.switches = 0
         self._on_switch = on_switch
+        self._records_holes = records_holes
         self._gates: dict[str, StandbyGate] = {}
         self._last: MarketData | None = None
         self._gap_id = 0
@@ -208,7 +220,8 @@ class HotStandby:
 
     def _open_hole(self, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """Enter the hole once, however many lines fail; not before anything was given out."""
-        if not self._gap_id and self._last is not None:
+        is_ours = cause == "closed"
+        if self._records_holes and not is_ours and not self._gap_id and self._last is not None:
             self._gap_id = self.trust.open_gap(0, 0, cause, now_ns, mono_ns, out).gap_id
 
     def _take_over(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:

@@ -47,8 +47,8 @@ class _Told:
 class BookFlow:
     """The book of one symbol.
 
-    A book that chains on REST images is one for all lines; where the image comes in the stream, each
-    line keeps a book of its own and one of them is given out.
+    A book that chains on REST images is one for all lines; where the image comes in the stream,
+    each line keeps a book of its own and one of them is given out.
 
     Attributes:
         want: What carries it.
@@ -74,7 +74,7 @@ class BookFlow:
         if rule.snapshot_source is SnapshotSource.REST:
             sync = self._make(trust)
             self.book = sync.book
-            self.carrier = DirectCarrier(sync, trust, is_merged=True)
+            self.carrier = DirectCarrier(sync, trust)
         else:
             self.book = OrderBook(self._make(trust))
             self.carrier = StandbyCarrier(trust, self._make, self._switched)

@@ -1,4 +1,6 @@
-"""How the connections that carry a stream are made one: merged by number, or one given out at a time.
+"""How the connections that carry a stream are made one.
+
+Merged by number, or one given out at a time.
 
 A stream is carried by one connection, by two while it is being rotated, or by two all the time
 (`lines=2`). Its carrier knows which, and gives each connection the gate its events go to.
@@ -59,7 +61,7 @@ class LineTrust(StreamTrust):
         del out
         super().report(source, trust, cause, now_ns, mono_ns, Output(), detail)
 
-    def open_gap(  # noqa: PLR0913 - as its base
+    def open_gap(
         self,
         first: int,
         last: int,
@@ -76,7 +78,7 @@ class LineTrust(StreamTrust):
             first, last, cause, now_ns, mono_ns, Output(), is_countable=is_countable
         )
 
-    def close_gap(  # noqa: PLR0913 - as its base
+    def close_gap(
         self,
         gap_id: int,
         state: GapState,
@@ -110,7 +112,10 @@ class Carrier(Protocol):
         ...
 
     def forget(self, name: str) -> int:
-        """Drop what belonged to a connection that never comes back; return its dropped duplicates."""
+        """Drop what belonged to a connection that never comes back.
+
+        Return its dropped duplicates.
+        """
         ...
 
     def entry(self, name: str) -> Gate:
@@ -160,17 +165,16 @@ class _MergeEntry:
 class DirectCarrier:
     """One gate for all lines: numbered streams.
 
-    While one line is up its events go straight to the gate. While several are up a `LineMerge` stands
-    before it; values that are numbered but not without holes (`bookTicker.u`) need none: their gate
-    drops what is not newer.
+    While one line is up its events go straight to the gate. While several are up a `LineMerge`
+    stands before it; values that are numbered but not without holes (`bookTicker.u`) need none:
+    their gate drops what is not newer.
     """
 
-    def __init__(self, gate: StreamGate, trust: StreamTrust, *, is_merged: bool) -> None:
+    def __init__(self, gate: StreamGate, trust: StreamTrust) -> None:
         """Carry the stream of `gate`."""
         self.trust = trust
         self.lines: list[str] = []
         self._gate = gate
-        self._is_merged = is_merged
         self._merge: LineMerge | None = None
 
     def line_up(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:
@@ -181,7 +185,7 @@ class DirectCarrier:
         self.lines.append(name)
         if len(self.lines) == 1:
             self._gate.on_open(now_ns, mono_ns, out)
-        elif self._is_merged and self._merge is None:
+        elif self._merge is None and not isinstance(self._gate, OpenGate):
             self._merge = LineMerge(self._gate, self.trust)
             for each in self.lines:
                 self._merge.line_up(each, now_ns, mono_ns, out)
@@ -248,12 +252,16 @@ class StandbyCarrier:
         make_gate: Callable[[StreamTrust], OpenGate | BookSync],
         on_switch: Callable[[StreamGate], None] | None = None,
     ) -> None:
-        """Carry the stream that `trust` speaks for; `make_gate` makes the gate of one line."""
+        """Carry the stream that `trust` speaks for; `make_gate` makes the gate of one line.
+
+        `on_switch` is given for streams with a state (books): it is told whose state is given out,
+        and an outage is entered as a gap.
+        """
         self.trust = trust
         self.lines: list[str] = []
         self._make_gate = make_gate
         self._made: dict[str, OpenGate | BookSync] = {}
-        self._standby = HotStandby(trust, self._switched)
+        self._standby = HotStandby(trust, self._switched, records_holes=on_switch is not None)
         self._told = on_switch
 
     def _switched(self, gate: object) -> None:

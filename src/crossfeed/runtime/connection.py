@@ -55,6 +55,7 @@ class Connection:
         manager: The WebSocket connection.
         core: Codec, integrity and books for its frames.
         freshness: Watches over the streams it carries.
+        rotate_at_ns: Monotonic time at which it is to be replaced; 0: never.
         wants: Its subscriptions and where they stand.
         refused: Refused subscriptions with the venue's reason.
     """
@@ -73,6 +74,7 @@ class Connection:
         self._settled = asyncio.Event()
         self._has_opened = False
         self._frames = 0
+        self.rotate_at_ns = 0
 
     @property
     def is_live(self) -> bool:
@@ -101,6 +103,7 @@ class Connection:
         if wants and all(want in self.refused for want in wants) and not self._has_opened:
             raise self.rejection(wants)
         self._has_opened = True
+        self.rotate_at_ns = session.links.rotation_due_ns(mono_ns)
 
     def watch(self, want: Want, mono_ns: int) -> None:
         """Watch over the streams of `want`: a venue may answer pings and yet send nothing."""

@@ -127,6 +127,19 @@ class Links:
         manager.on_state_change(lambda old, new: session.on_connection_state(connection, old, new))
         return connection
 
+    def rotation_due_ns(self, mono_ns: int) -> int:
+        """Return when a connection opened now is to be replaced: before the venue cuts it.
+
+        Spread at random over half the margin, so that a client's connections take turns. 0 where
+        the venue has no limit.
+        """
+        lifetime_s = self.venue.profile.limits.lifetime_s
+        if not lifetime_s:
+            return 0
+        margin_s = min(self.settings.rotate_margin_s, lifetime_s / 2)
+        due_s = lifetime_s - margin_s - self.random.uniform(0.0, margin_s / 2)
+        return mono_ns + int(due_s * 1e9)
+
     async def rotate(self, session: Session, connection: Connection, cause: str) -> None:
         """Replace a connection: open the new one, then close the old one (make before break).
 

@@ -224,16 +224,16 @@ class Session:
         """End everything. Closing twice is harmless."""
         self._is_open = False
         await self.tasks.close()
-        for connection in self.connections:
-            await connection.manager.close()
-        await self.rest.close()
         out = Output()
         for connection in self.connections:
             connection.on_lost("closed", out)
+        self._deliver(out)
+        for connection in self.connections:
+            await connection.manager.close()
             self.streams.forget(connection.name)
+        await self.rest.close()
         for request, want in self._requests.items():
             self.streams.close(want, request.kind)
-        self._deliver(out)
         self.connections.clear()
         self._requests.clear()
         self._asked.clear()
@@ -398,6 +398,9 @@ class Session:
             self._deliver(out)
             for connection in self.connections:
                 connection.on_timer(now_ns, mono_ns)
+                if 0 < connection.rotate_at_ns <= mono_ns and connection.is_live:
+                    connection.rotate_at_ns = 0
+                    self.tasks.spawn(self.links.rotate(self, connection, "age"), "rotate")
 
     def _deliver(self, out: Output, core_owner: Connection | None = None) -> None:
         for event in out.events:

@@ -140,13 +140,11 @@ class StreamSet:
         if channel.chain in NUMBERS:
             policy = BackfillPolicy(self._settings.backfill if channel.can_backfill else "off")
             numbered = IdGate(trust, number=NUMBERS[channel.chain], policy=policy)
-            return DirectCarrier(numbered, trust, is_merged=True)
+            return DirectCarrier(numbered, trust)
         if kind == "depth" and channel.chain == "book":
-            return DirectCarrier(
-                ChainGate(trust, self.venue.book_rule(want)), trust, is_merged=True
-            )
+            return DirectCarrier(ChainGate(trust, self.venue.book_rule(want)), trust)
         if kind == "book_ticker":
-            return DirectCarrier(OpenGate(trust, number="update_id"), trust, is_merged=False)
+            return DirectCarrier(OpenGate(trust, number="update_id"), trust)
         return StandbyCarrier(trust, OpenGate)
 
     def _open_book(
@@ -270,7 +268,10 @@ class StreamSet:
         return None
 
     def subscribed(self, want: Want, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Learn that the venue acknowledged `want`: an image of a book may be fetched from now on."""
+        """Learn that the venue acknowledged `want`.
+
+        An image of a book may be fetched from now on.
+        """
         for flow in self.of(want):
             for gate in flow.carrier.gates():
                 if isinstance(gate, BookSync):
@@ -296,7 +297,10 @@ class StreamSet:
                 carrier.review(now_ns, mono_ns, out)
 
     def witness(self, symbol: str, last_id: int, mono_ns: int) -> None:
-        """Hear that the venue has reached trade `last_id`: the tail of the trades is proven by it."""
+        """Hear that the venue has reached trade `last_id`.
+
+        The tail of the trades is proven by it.
+        """
         for flow in self._flows.values():
             if flow.kind == "trade" and flow.stream.symbol == symbol:
                 for gate in flow.carrier.gates():
