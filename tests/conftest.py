@@ -1,10 +1,12 @@
-"""What every test shares: no network beyond loopback, Hypothesis profiles, recorded sessions."""
+"""What every test shares: no network beyond loopback, recorded sessions, simulated venues."""
 
+import asyncio
 import errno
 import os
 import socket
 import sys
 import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,61 @@ def captures() -> Path:
     if not CAPTURES.is_dir():
         pytest.skip("no recorded sessions beside this checkout (../shared/captures)")
     return CAPTURES
+
+
+@pytest.fixture
+async def simulate() -> AsyncIterator[Callable[..., Awaitable[object]]]:
+    """Return a coroutine function that starts simulated venues; they are closed after the test."""
+    from crossfeed.simulator import Simulator
+
+    running: list[Simulator] = []
+
+    async def start(**options: object) -> Simulator:
+        simulator = Simulator(**options)
+        running.append(simulator)
+        await simulator.start()
+        return simulator
+
+    yield start
+    for simulator in running:
+        await simulator.close()
+
+
+@pytest.fixture(scope="session")
+def reach() -> Callable[..., object]:
+    """Return a function that makes the settings which lead a client to a simulated venue."""
+    from crossfeed.runtime.settings import FeedSettings
+
+    def settings(simulator: object, venue: str, **changes: object) -> FeedSettings:
+        quick = {"reconnect_base_s": 0.02, "reconnect_cap_s": 0.1, "connect_deadline_s": 10.0}
+        urls = {"ws_url": simulator.ws_url(venue), "rest_url": simulator.rest_url(venue)}
+        return FeedSettings(**(urls | quick | changes))
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Awaitable[None]]:
+    """Return a coroutine function that waits for a condition and fails the test at its deadline."""
+
+    async def wait(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not condition():  # noqa: ASYNC110 - waits for other people's state
+                    await asyncio.sleep(0.002)
+        except TimeoutError:
+            pytest.fail(f"did not come true within {deadline_s:g} s")
+
+    return wait
+
+
+@pytest.fixture
+async def leaves_no_task() -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind."""
+    yield
+    for _ in range(20):
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if not left:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(f"tasks left behind: {left}")
