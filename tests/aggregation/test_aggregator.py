@@ -231,6 +231,34 @@ def test_live_rate_is_taken_only_from_sound_streams(make) -> None:
     assert make.feed(aggregator, [make.trade("binance", 200.0)]) == []
 
 
+def test_lost_rate_takes_its_venues_out_at_once(make) -> None:
+    """When the source of a rate loses its trust, prices converted by it are not good any more."""
+    aggregator = make.aggregator(quote_basis={"USDT/USD": "kraken:USDT/USD"})
+    part = {"symbol": "USDT/USD", "unified": "USDT/USD"}
+    make.feed(aggregator, [make.ticker("kraken", 0.5, at_s=1, **part)])
+    make.feed(
+        aggregator, [make.quote("binance", 200.0, 220.0, 2), make.quote("kraken", 1.0, 9e9, 3)]
+    )
+    status = make.status("kraken", Trust.UNSOUND, "ticker", symbol="USDT/USD")
+    (value,) = aggregator.on_status(status, make.ns(4), make.wall_ns)
+    assert value.exchanges == ["kraken"]
+    assert value.excluded[0].reason == "quote"
+
+
+def test_unwanted_drops_what_waits(make) -> None:
+    """What nobody wants is not published later, and its trades are not counted later."""
+    aggregator = make.aggregator(update_interval=1.0)
+    for kind in (make.trade, make.ticker):
+        make.feed(aggregator, [kind("binance", 1.0, at_s=at) for at in (0.1, 0.2)])
+    make.feed(aggregator, [make.quote("binance", 1.0, 2.0, at) for at in (0.1, 0.2)])
+    for kind in ("trade", "ticker", "book_ticker"):
+        aggregator.set_wanted("*", kind, is_wanted=False)
+    assert make.wait(aggregator, 2.0) == []
+    aggregator.set_wanted("*", "trade", is_wanted=True)
+    (value,) = make.feed(aggregator, [make.trade("binance", 1.0, at_s=3)])
+    assert value.data["num_trades"] == 1
+
+
 def test_wanted_checks_its_names(make) -> None:
     """A subscription to what cannot be is refused and says what there is."""
     aggregator = make.aggregator()

@@ -102,6 +102,16 @@ def test_timer_follows_venues_that_speak(make) -> None:
     assert aggregator.next_due_ns == make.ns(49.0) + 1
 
 
+def test_late_member_may_expire_first(make) -> None:
+    """A value that was long on its way is looked at when its own age says so."""
+    aggregator = make.aggregator(age_limits_s={"book_ticker": 10})
+    make.feed(aggregator, [make.quote("binance", 99.0, 100.0, 20.0)])
+    late = make.quote("kraken", 98.0, 99.5, 15.0)
+    assert len(aggregator.on_event(late, make.ns(21), make.wall_ns)) == 1
+    (value,) = make.wait(aggregator, 26.0)
+    assert (value.exchanges, value.ts_mono_ns) == (["binance"], make.ns(25) + 1)
+
+
 @pytest.mark.parametrize("strategy", ["first", "last"])
 def test_leaving_within_the_interval_is_told_when_it_ends(make, strategy) -> None:
     """The minimum distance holds for these values too, under FIRST as well."""

@@ -54,6 +54,7 @@ def test_live_rate() -> None:
     conversion = table.find("USDT", "USD")
     assert conversion is not None
     assert rate.source == ("kraken", "USDT/USD")
+    assert conversion.fresh_until_ns(never=NEVER) == -NEVER
     assert conversion.value is None
     for impossible in (float("nan"), float("inf"), 0.0, -1.0, 5e-324):
         assert not rate.update(impossible, 1)

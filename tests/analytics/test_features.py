@@ -199,6 +199,17 @@ def test_strict_extraction_of_whole_input() -> None:
     assert FeatureExtractor(on_invalid="raise").extract({"a": 1.0}).values == (1.0,)
 
 
+@pytest.mark.parametrize("price", [1e300, 1e-300, 5e-324])
+def test_derived_features_never_overflow(price) -> None:
+    """Numbers no market can have are no input for what is derived; the columns keep them."""
+    extractor = FeatureExtractor(derived=True)
+    for row in (quote(1.0, 2.0, 3.0, 4.0), quote(1.0, price, 1e300, 1e300)):
+        features = extractor.extract(row)
+    assert features["best_ask"] == price
+    assert "mid_price" in features.missing
+    assert "imbalance" in features.missing
+
+
 def test_reset_forgets_the_window() -> None:
     """After a break the next input is a first one."""
     extractor = FeatureExtractor(derived=True)

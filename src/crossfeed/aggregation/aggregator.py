@@ -298,17 +298,27 @@ class Aggregator:
     def _take_status(self, status: FeedStatus, now_ns: int, wall_ns: int) -> Published:
         self._controls += 1
         exchange = self._exchange_of.get(status.exchange, status.exchange)
-        if status.current is not Trust.SOUND:
-            for (venue, symbol), rates in self._rate_of.items():
-                if venue == status.exchange and status.symbol in {"", symbol}:
-                    for rate in rates:
-                        rate.value = None
         published: list[UnifiedMarketData] = []
+        if status.current is not Trust.SOUND and self._lose_rates(status):
+            for board in self._boards.values():
+                published.extend(board.on_rate_lost(now_ns, wall_ns))
         for board in self._boards.values():
             for slot in board.slots:
                 if slot.exchange == exchange and _concerns(status, board, slot):
                     published.extend(board.on_trust(slot, status.current, now_ns, wall_ns))
         return published
+
+    def _lose_rates(self, status: FeedStatus) -> bool:
+        """Forget the live rates whose source has lost its trust; say whether there are any."""
+        lost = [
+            rate
+            for (venue, symbol), rates in self._rate_of.items()
+            if venue == status.exchange and status.symbol in {"", symbol}
+            for rate in rates
+        ]
+        for rate in lost:
+            rate.value = None
+        return bool(lost)
 
     def on_gap(self, gap: Gap) -> None:
         """Take note of a gap: counted while open. What it means for the values comes as trust."""
@@ -375,7 +385,7 @@ class Aggregator:
             )
         for (unified, kind), board in self._boards.items():
             if kind == data_type and symbol in {"*", unified}:
-                board.is_wanted = is_wanted
+                board.set_wanted(is_wanted=is_wanted)
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -132,6 +132,10 @@ class Board(ABC):
             return NOTHING
         return self._changed(now_ns, wall_ns) if self._regroup(now_ns) else NOTHING
 
+    def on_rate_lost(self, now_ns: int, wall_ns: int) -> Published:
+        """Look again who takes part: a rate between currencies is not known any more."""
+        return self._changed(now_ns, wall_ns) if self._regroup(now_ns) else NOTHING
+
     def on_due(self, now_ns: int, wall_ns: int) -> Published:
         """Do what is due at `now_ns`; harmless when nothing is."""
         ready = NOTHING
@@ -156,6 +160,12 @@ class Board(ABC):
     def close(self, now_ns: int, wall_ns: int) -> Published:
         """Publish what is still held back; the board is not used after."""
         return self.flush(now_ns, wall_ns)
+
+    def set_wanted(self, *, is_wanted: bool) -> None:
+        """Publish from now on, or not; what waits for the end of an interval is dropped then."""
+        self.is_wanted = is_wanted
+        if not is_wanted:
+            self.flush_at_ns = NEVER_NS
 
     # ── who takes part ────────────────────────────────────────────────────────
 
@@ -198,12 +208,11 @@ class Board(ABC):
 
     def _watch(self) -> None:
         """Have the age limits looked at again when the first member may pass its own."""
-        if self.is_watched and self._watch_at_ns == NEVER_NS and self.members:
-            self._watch_at_ns = self._members_expire_ns() + 1
-            self._schedule(self._watch_at_ns, self)
-
-    def _members_expire_ns(self) -> int:
-        return min(slot.fresh_until_ns(self.age_limit_ns) for slot in self.members)
+        if self.is_watched and self.members:
+            due_ns = 1 + min(slot.fresh_until_ns(self.age_limit_ns) for slot in self.members)
+            if due_ns < self._watch_at_ns:
+                self._watch_at_ns = due_ns
+                self._schedule(due_ns, self)
 
     # ── when something is published ───────────────────────────────────────────
 

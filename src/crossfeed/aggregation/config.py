@@ -74,8 +74,9 @@ class AggregatorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         sound_only: False lets STALE and UNSOUND values take part as well; the result's `trust` says
             so.
         quote_basis: Rates between quote currencies by pair: {"USDT/USD": 0.9995} fixed, or
-            {"USDT/USD": "kraken:USDT/USD"} live from that venue's instrument. None: prices stay as
-            they are and a mixed result carries `quote_mismatch`.
+            {"USDT/USD": "kraken:USDT/USD"} live from that venue's instrument; a price is converted
+            by the rate known when it comes. None: prices stay as they are, and a mixed result
+            carries `quote_mismatch`.
         rate_age_limit_s: A live rate older than this is not used; its venues are left out
             ("quote").
         fees_percent: Taker fee per venue, percent of the notional (0.1 means 0.1 %). For the

@@ -79,8 +79,13 @@ class Rate:
         return True
 
     def fresh_until_ns(self, *, never: int) -> int:
-        """Return when the rate is too old to be used, monotonic ns; `never` for a fixed one."""
-        return never if self.source is None else self.ts_ns + self._age_limit_ns
+        """Return when the rate is too old to be used, monotonic ns; `never` for a fixed one.
+
+        A live one that is unknown was never fresh: before all times.
+        """
+        if self.source is None:
+            return never
+        return -never if self.value is None else self.ts_ns + self._age_limit_ns
 
     def __repr__(self) -> str:
         """Return the pair, the value and where it comes from."""

@@ -68,6 +68,12 @@ class TradeBoard(Board):
         for slot in self.slots:
             slot.trades = 0
 
+    def set_wanted(self, *, is_wanted: bool) -> None:
+        """Publish and count from now on, or not."""
+        super().set_wanted(is_wanted=is_wanted)
+        if not is_wanted:
+            self._clear()
+
     @property
     def pending_trades(self) -> int:
         """Trades counted and not yet published."""

@@ -16,6 +16,7 @@ OPPORTUNITIES_LIMIT: Final = 1e6
 EXCHANGE_OF: Final[Mapping[str, str]] = {"coinbase_advanced": "coinbase"}
 """Feeds of one order book: between them there is nothing to gain."""
 
+_VALUE_MIN: Final = 1e-18
 _VALUE_MAX: Final = 1e18
 
 
@@ -279,10 +280,10 @@ def _read_top(data: UnifiedMarketData) -> _Top | None:
 
 
 def _positive(value: object) -> float | None:
-    """Return a number above 0, None for everything else (NaN, infinities, bool, text)."""
+    """Return a possible price or size, None for everything else (NaN, infinities, bool, text)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0.0 < value < _VALUE_MAX else None
+    return float(value) if _VALUE_MIN <= value < _VALUE_MAX else None
 
 
 def _checked(field: str, value: object, low: float, high: float) -> float:

@@ -21,6 +21,9 @@ __all__ = ["DERIVED_NAMES", "FeatureExtractor", "Features"]
 
 InvalidPolicy = Literal["nan", "zero", "last", "raise"]
 
+PRICE_MIN: Final = 1e-18
+VALUE_MAX: Final = 1e18
+
 DERIVED_NAMES: Final = (
     "mid_price",
     "microprice_offset_percent",
@@ -233,10 +236,10 @@ class _BookFeatures:
     def update(self, values: Mapping[str, float | None]) -> dict[str, float | None]:
         """Take one input; return the derived features, None where their input is not there."""
         derived: dict[str, float | None] = dict.fromkeys(DERIVED_NAMES)
-        bid, ask = values.get("best_bid"), values.get("best_ask")
-        bid_size = _first(values, "best_bid_quantity", "bid_volume")
-        ask_size = _first(values, "best_ask_quantity", "ask_volume")
-        spread = values.get("spread")
+        bid, ask = (_within(values.get(name), PRICE_MIN) for name in ("best_bid", "best_ask"))
+        bid_size = _within(_first(values, "best_bid_quantity", "bid_volume"), 0.0)
+        ask_size = _within(_first(values, "best_ask_quantity", "ask_volume"), 0.0)
+        spread = _within(values.get("spread"), -VALUE_MAX)
         if spread is not None:
             self._spreads.append(spread)
         has_sizes = bid_size is not None and ask_size is not None and bid_size + ask_size > 0
@@ -244,7 +247,7 @@ class _BookFeatures:
             imbalance = (bid_size - ask_size) / (bid_size + ask_size)
             self._imbalances.append(imbalance)
             derived["imbalance"] = imbalance
-        if bid is not None and ask is not None and bid > 0 and ask > 0:
+        if bid is not None and ask is not None:
             mid = (bid + ask) / 2
             derived["mid_price"] = mid
             if bid_size is not None and ask_size is not None:
@@ -280,6 +283,11 @@ class _BookFeatures:
         bid_flow = (bid_size if bid >= old_bid else 0.0) - (old_bid_size if bid <= old_bid else 0.0)
         ask_flow = (ask_size if ask <= old_ask else 0.0) - (old_ask_size if ask >= old_ask else 0.0)
         self._flows.append(bid_flow - ask_flow)
+
+
+def _within(value: float | None, low: float) -> float | None:
+    """Return `value` if a market can have it: no arithmetic here overflows then."""
+    return value if value is not None and low <= value < VALUE_MAX else None
 
 
 def _first(values: Mapping[str, float | None], *names: str) -> float | None:
