@@ -38,7 +38,7 @@ Port = Annotated[int, Parameter(help="Serve Prometheus metrics on this loopback 
 
 
 @app.command
-def demo(
+def demo(  # noqa: PLR0913 - one parameter is one option
     *symbols: str,
     seconds: Seconds = -1.0,
     venues: Venues = DEFAULT_VENUES,
@@ -105,7 +105,7 @@ def watch(
 
 
 @app.command
-def sim(
+def sim(  # noqa: PLR0913 - one parameter is one option
     *symbols: str,
     venues: Venues = DEFAULT_VENUES,
     rate: Annotated[float, Parameter(help="Market actions a second per venue.")] = 200.0,

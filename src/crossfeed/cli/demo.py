@@ -69,6 +69,8 @@ async def run_demo(options: DemoOptions) -> int:
         view = ViewRun(config, venues, shown)
         try:
             await view.run()
+            if sys.stdout.isatty():
+                print("letting the market come to rest, to compare both accounts ...", flush=True)
             summary = await _settled(view, simulated, has_faults=options.faults != "none")
             missing = view.missing_venues()
         finally:
@@ -108,19 +110,14 @@ async def _settled(
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
-    latency = summary["latency_us"]
-    ledger = summary["ledger"]
-    lines = [
-        "",
-        f"{summary['exchanges_active']} venues active for {summary['seconds']:.1f} s",
-        f"  sent {summary['sent']:,} messages, delivered {summary['delivered']:,}, "
-        f"invalid {summary['invalid']}",
-        f"  gaps {summary['gaps']} (simulator's ledger: {ledger['gaps']}), "
-        f"missing events {summary['events_missing']} of which fetched again "
-        f"{summary['events_repaired']}",
-        f"  duplicates dropped {summary['duplicates']} (ledger: {ledger['duplicates']})",
-        f"  updates published {summary['updates_published']:,}, latency p50 "
-        f"{latency['p50'] / 1000:.2f} ms p99 {latency['p99'] / 1000:.2f} ms, "
-        f"{summary['cpu_us_per_message']} us CPU a message",
-    ]
-    print("\n".join(lines), flush=True)
+    latency, ledger = summary["latency_us"], summary["ledger"]
+    p50_ms, p99_ms = latency["p50"] / 1000, latency["p99"] / 1000
+    missing, repaired = summary["events_missing"], summary["events_repaired"]
+    print(f"\n{summary['exchanges_active']} venues active for {summary['seconds']:.1f} s")
+    print(f"  sent {summary['sent']:,} messages, delivered {summary['delivered']:,}")
+    print(f"  invalid {summary['invalid']}, updates published {summary['updates_published']:,}")
+    print(f"  gaps {summary['gaps']} (simulator's ledger: {ledger['gaps']})")
+    print(f"  events missing {missing}, of these fetched again {repaired}")
+    print(f"  duplicates dropped {summary['duplicates']} (ledger: {ledger['duplicates']})")
+    print(f"  latency p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms")
+    print(f"  {summary['cpu_us_per_message']} us CPU a message", flush=True)

@@ -78,9 +78,7 @@ class SimulatedVenues:
         try:
             async with asyncio.timeout(START_DEADLINE_S):
                 line = await process.stdout.readline()
-                if not line:
-                    words = (await process.stderr.read()).decode("utf-8", "replace")
-                    raise ConfigError(words.strip().removeprefix("simulator: "))
+                words = b"" if line else await process.stderr.read()
         except TimeoutError:
             await self._end()
             msg = "the simulator did not start"
@@ -88,6 +86,10 @@ class SimulatedVenues:
         except BaseException:
             await self._end()
             raise
+        if not line:
+            await self._end()
+            refusal = words.decode("utf-8", "replace").strip().removeprefix("simulator: ")
+            raise ConfigError(refusal or "the simulator ended at once")
         said: dict[str, Any] = msgspec.json.decode(line)
         self._urls = said["venues"]
         self._control = HttpClient(said["control"], name="simulator")
@@ -103,7 +105,7 @@ class SimulatedVenues:
         """Let faults stop and every earlier loss become visible, then let the market stop."""
         await self._post("/drain?grace_s=2")
         async with asyncio.timeout(DRAIN_DEADLINE_S):
-            while (await self._get("/status"))["phase"] != "drained":
+            while (await self._get("/status"))["phase"] != "drained":  # noqa: ASYNC110 - another process
                 await asyncio.sleep(POLL_S)
 
     async def pause(self) -> None:

@@ -120,13 +120,16 @@ def _footer(monitor: FeedMonitor) -> Text:
     return text
 
 
+def _untrusted(cell: VenueCell) -> str:
+    return "" if cell.trust is Trust.SOUND else f" {cell.trust.name}"
+
+
 def plain_lines(monitor: FeedMonitor) -> list[str]:
     """Write the present state as one readable line per symbol, for pipes and logs."""
     lines: list[str] = []
     for row in monitor.rows():
         venues = "  ".join(
-            f"{name} {price(cell.price)}{'' if cell.trust is Trust.SOUND else ' ' + cell.trust.name}"
-            for name, cell in row.venues.items()
+            f"{name} {price(cell.price)}" + _untrusted(cell) for name, cell in row.venues.items()
         )
         bid, ask = row.view.get("best_bid"), row.view.get("best_ask")
         spread = row.view.get("spread_percent")
