@@ -65,7 +65,7 @@ class IdGate:
         self._policy = policy
         self._limits = limits or BackfillLimits()
         self._repairs = Repairs(trust, self._number_of, self._limits, self._let_go)
-        self._expected = _NO_FAST_PATH
+        self._expected: int = _NO_FAST_PATH
         self._next = 0
         self._is_history_only = False
         self._is_reconnected = False
@@ -89,7 +89,7 @@ class IdGate:
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Judge one event; see `Gate.admit`. Cost about 0.15 us when it is in order."""
-        number = self._number_of(event)
+        number: int = self._number_of(event)
         if number == self._expected:
             self._expected = self._next = number + 1
             self._passed += 1

@@ -33,7 +33,10 @@ class OpenGate:
         last_event: Newest event let through, None before the first (for freshness).
     """
 
-    next_due_ns: Final = NEVER_NS
+    @property
+    def next_due_ns(self) -> int:
+        """Never: nothing is ever due here."""
+        return NEVER_NS
 
     def __init__(self, trust: StreamTrust, *, number: str = "") -> None:
         """Start empty; `number` names the attribute that must ascend, empty for none."""
@@ -146,7 +149,10 @@ class ChainGate:
         last_event: Newest event let through, None before the first (for freshness).
     """
 
-    next_due_ns: Final = NEVER_NS
+    @property
+    def next_due_ns(self) -> int:
+        """Never: nothing is ever due here."""
+        return NEVER_NS
 
     def __init__(self, trust: StreamTrust, rule: BookRule) -> None:
         """Start empty; `rule` says how the venue's changes follow each other."""

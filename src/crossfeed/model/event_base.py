@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, cast
 
 import msgspec
 from msgspec import Struct
@@ -154,7 +154,7 @@ def _build_message(event: MarketData) -> dict[str, Any]:
     if reader is not None:
         return reader.message(event)
     message: Any = msgspec.json.decode(event.raw)
-    return message if isinstance(message, dict) else {"data": message}
+    return cast("dict[str, Any]", message) if isinstance(message, dict) else {"data": message}
 
 
 def _build_exact(event: MarketData) -> Mapping[str, Any]:

@@ -79,12 +79,12 @@ def to_units(value: float | str | Decimal, scale: int) -> int:
         ValueError: The value has more decimals than `scale`, is not finite, or (as a float) is too
             large to be exact; then pass the text, or raise the scale.
     """
-    if isinstance(value, float):
+    if not isinstance(value, str | Decimal):
         scaled = value * _FLOAT_POWERS[scale]
         units = round(scaled) if -_FLOAT_UNITS_MAX < scaled < _FLOAT_UNITS_MAX else None
         if units is not None and -_FLOAT_SLACK <= scaled - units <= _FLOAT_SLACK:
             return units
-        value = repr(value)
+        value = repr(float(value))
     exact = (value if isinstance(value, Decimal) else decimal_of(value)) * _POWERS[scale]
     if exact != exact.to_integral_value():
         msg = f"{value} has more than {scale} decimals"

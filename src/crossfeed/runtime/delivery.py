@@ -13,9 +13,11 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from crossfeed.errors import HandlerQuarantinedError, QueueOverflowError
+from crossfeed.model.events import MarketData
+from crossfeed.model.unified import UnifiedMarketData
 from crossfeed.runtime.queues import EventQueue, OverflowPolicy, ThreadWorker
 
 __all__ = ["DeliveryMode", "EventStream", "Router", "Subscription"]
@@ -25,24 +27,8 @@ log = logging.getLogger("crossfeed.delivery")
 Handler = Callable[[Any], object]
 
 
-class Deliverable(Protocol):
-    """What can be delivered: events, unified values, books."""
-
-    @property
-    def data_type(self) -> str:
-        """Kind, by which it is subscribed."""
-        ...
-
-    @property
-    def exchange(self) -> str:
-        """Venue it comes from."""
-        ...
-
-    @property
-    def symbol(self) -> str:
-        """Symbol, by which it is subscribed."""
-        ...
-
+Deliverable = MarketData | UnifiedMarketData
+"""What can be delivered. (A live book is handed on in the place of an event, under kind "book".)"""
 
 ErrorHandler = Callable[[BaseException], object]
 

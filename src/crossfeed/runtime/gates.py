@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from crossfeed.model.events import Candle, Heartbeat, MarketData, VenueStatus
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.trust import Trust
+from crossfeed.runtime.counters import Counters
 
 if TYPE_CHECKING:
     from crossfeed.runtime.streams import StreamSet
@@ -33,10 +34,15 @@ class IntervalSorter:
 
 
 class Passage:
-    """Lets everything through."""
+    """Lets everything through, counted as unasked: no subscription brought it."""
+
+    def __init__(self, counters: Counters) -> None:
+        """Count in the session's counters."""
+        self._counters = counters
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Pass it on."""
+        self._counters.unasked += 1
         out.events.append(event)
 
 

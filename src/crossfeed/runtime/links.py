@@ -18,6 +18,7 @@ from crossfeed.transport.gate import VenueGate
 from crossfeed.transport.http import HttpClient
 from crossfeed.transport.manager import WebSocketManager
 from crossfeed.transport.rest_budget import RestBudget
+from crossfeed.transport.state import ConnectionState
 from crossfeed.venues.base import Codec, Endpoint, Venue
 
 if TYPE_CHECKING:
@@ -124,7 +125,11 @@ class Links:
         manager.on_open(connection.on_open)
         manager.set_url_provider(lambda _: self.ws_url(core.codec, list(connection.wants)))
         manager.on_error(session.report)
-        manager.on_state_change(lambda old, new: session.on_connection_state(connection, old, new))
+
+        def on_state(old: ConnectionState, new: ConnectionState) -> None:
+            session.on_connection_state(connection, old, new)
+
+        manager.on_state_change(on_state)
         return connection
 
     def rotation_due_ns(self, mono_ns: int) -> int:

@@ -229,7 +229,7 @@ class StreamSet:
                 if name in flow.carrier.lines:
                     self._enter(table, flow, name)
             # Venues tell their own state unasked (maintenance): it is always listened to.
-            table.setdefault((VenueStatus, ""), StatusGate(Passage(), self))
+            table.setdefault((VenueStatus, ""), StatusGate(Passage(self.counters), self))
 
     def _enter(self, table: GateTable, flow: Flow, name: str) -> None:
         """Put one stream into one connection's table."""
