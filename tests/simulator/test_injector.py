@@ -9,8 +9,9 @@ import pytest
 
 from crossfeed.errors import ConfigError
 from crossfeed.simulator import FaultRule, Schedule
+from crossfeed.simulator.framing import Opcode
 from crossfeed.simulator.memory import MemorySimulator, RefusedHandshake
-from crossfeed.simulator.outgoing import Close, Cut, RawBytes
+from crossfeed.simulator.outgoing import Close, Cut, Pong, RawBytes
 
 S = 1_000_000_000
 PATH = "/stream?streams=btcusdt@trade"
@@ -87,7 +88,8 @@ def test_delayed_messages_come_late():
 
 
 @pytest.mark.parametrize(
-    "mode", ["json", "utf8", "nan", "zero", "x10", "missing", "unknown", "foreign"]
+    "mode",
+    ["json", "utf8", "nan", "zero", "x10", "missing", "unknown", "foreign", "future", "past"],
 )
 @pytest.mark.parametrize("venue", ["binance", "coinbase", "kraken", "coinbase_advanced"])
 def test_corrupted_messages_are_wrong(venue, mode):
@@ -240,6 +242,83 @@ def test_numbering_restarts():
     assert line.duplicates == 0
 
 
+def test_numbering_may_restart_anywhere():
+    room = make_room(FaultRule(kind="restart", at_s=(1.0,), value=(1 << 63) - 2))
+    link = room.connect("binance", PATH)
+    room.advance(3 * S)
+    assert (1 << 63) + 1 in ids_of(link)
+
+
+def test_readable_corruption_is_a_delivery():
+    room = make_room(FaultRule(kind="corrupt", mode="x10", every=5))
+    link = room.connect("binance", PATH)
+    room.advance(10 * S)
+    ids, line = ids_of(link), line_of(room)
+    assert (line.gap_count, line.events) == (0, len(ids))
+    assert line.counts["corrupted"] == len(ids) // 5
+
+
+@pytest.mark.parametrize("venue", ["binance", "coinbase", "kraken", "coinbase_advanced"])
+def test_a_halted_symbol_rests_and_says_so(venue):
+    room = make_room(
+        FaultRule(kind="halt", symbols=("BTC/USD",), at_s=(1.0,), duration_s=5.0), venues=(venue,)
+    )
+    link = subscribe_trades(room, venue)
+    if venue == "kraken":
+        link.send(b'{"method":"subscribe","params":{"channel":"instrument","snapshot":false}}')
+    if venue == "coinbase":
+        link.send(b'{"type":"subscribe","channels":["status"]}')
+    room.advance(2 * S)
+    link.receive()
+    exchange = room.simulator.exchanges[venue]
+    before = room.simulator.market(venue, "BTC/USD").ids.trade
+    room.advance(3 * S)
+    assert room.simulator.market(venue, "BTC/USD").ids.trade == before
+    states = {
+        "binance": ("/api/v3/exchangeInfo", b'"HALT"'),
+        "coinbase": ("/products", b'"offline"'),
+        "kraken": ("/0/public/AssetPairs", b'"cancel_only"'),
+    }
+    if venue in states:
+        path, word = states[venue]
+        assert word in room.rest(venue, path).body
+    assert not exchange.is_trading(next(iter(exchange.instruments)))
+    room.advance(3 * S)
+    assert room.simulator.market(venue, "BTC/USD").ids.trade > before
+    if venue == "kraken":
+        said = [json.loads(raw) for raw in link.receive() if b"instrument" in raw]
+        assert said[-1]["data"]["pairs"][0]["status"] == "online"
+        assert room.simulator.book("kraken", "ETH/USD", time_ns=1) is None
+
+
+def test_replies_are_lost_or_late():
+    room = make_room(
+        FaultRule(kind="ack", at=(1,)), FaultRule(kind="ack", mode="late", at=(1,), duration_s=2.0)
+    )
+    link = room.connect("binance", "/ws")
+    answers = []
+    for number in range(3):
+        link.send(b'{"method":"LIST_SUBSCRIPTIONS","id":%d}' % number)
+        answers.append(link.receive())
+    assert [len(one) for one in answers] == [0, 0, 1]
+    room.advance(3 * S)
+    assert json.loads(link.receive()[0])["id"] == 1
+
+
+def test_pings_may_die_while_data_flows():
+    room = make_room(FaultRule(kind="stall", mode="no_pong", at_s=(1.0,), duration_s=5.0))
+    link = room.connect("binance", PATH)
+    room.advance(2 * S)
+    link.receive()
+    link.send(b"x", Opcode.PING)
+    assert Pong(b"x") not in link.receive_all()
+    room.advance(S)
+    assert link.receive()
+    room.advance(5 * S)
+    link.send(b"x", Opcode.PING)
+    assert Pong(b"x") in link.receive_all()
+
+
 def test_a_quiet_venue_says_nothing():
     room = make_room(FaultRule(kind="quiet", at_s=(1.0,), duration_s=3.0))
     link = room.connect("binance", PATH)
@@ -284,6 +363,7 @@ def test_rest_answers_go_wrong():
         ("html", 200),
         ("stalled", 503),
         ("redirect", 302),
+        ("long_headers", 101),
     ],
 )
 def test_handshakes_go_wrong(mode, status):

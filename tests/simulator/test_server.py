@@ -134,6 +134,38 @@ async def test_cut_all(simulator, raw_client):
         simulator.cut_all("nonsense")
 
 
+async def test_a_venue_can_be_shut_and_reopened(simulator, raw_client):
+    url = simulator.ws_url("binance") + STREAM
+    client = await raw_client.connect(url)
+    await simulator.shut("binance")
+    await client.until_closed()
+    await client.close()
+    with pytest.raises(ConnectionRefusedError):
+        await raw_client.connect(url)
+    await simulator.reopen("binance")
+    client = await raw_client.connect(url)
+    await client.receive()
+    await client.close()
+
+
+async def test_the_truth_can_be_read(simulator, raw_client):
+    client = await raw_client.connect(
+        simulator.ws_url("binance") + "/stream?streams=btcusdt@bookTicker"
+    )
+    for _ in range(5):
+        top = (await client.receive_json())["data"]
+        state = simulator.book("binance", "BTCUSDT", update_id=top["u"])
+        bid, bid_lots, ask, _ = state.top()
+        assert (bid / 100, bid_lots / 1e5) == (float(top["b"]), float(top["B"]))
+        assert ask / 100 == float(top["a"])
+    await client.close()
+    report = simulator.report()
+    (market,) = [one for one in report["markets"] if one["symbol"] == "BTCUSDT"]
+    assert market["trades"] == simulator.market("binance", "BTC/USD").trade_count
+    with pytest.raises(ConfigError):
+        simulator.market("binance", "NO/NO")
+
+
 async def test_a_slow_reader_is_closed_and_others_go_on(simulator, raw_client, monkeypatch):
     rules = SessionRules(unread_bytes_max=64 * 1024, slow_close_code=1008, slow_reason="slow")
     monkeypatch.setattr(BinanceSession, "rules", rules)

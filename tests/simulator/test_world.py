@@ -76,7 +76,7 @@ def test_thousands_of_symbols_are_listed_at_once():
 
 
 def test_a_day_passes_in_virtual_time():
-    room = MemorySimulator(("kraken",), ("BTC/USD",), rate_per_s=0.5, seed=2)
+    room = MemorySimulator(("kraken",), ("BTC/USD",), rate_per_s=0.2, seed=2)
     link = room.connect("kraken", "/v2")
     link.send(b'{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD"]}}')
     day = room.simulator.world.market("kraken", "BTC/USD").bars

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from random import Random
 
@@ -14,7 +13,9 @@ DAY_MINUTES = 1_440
 _PAST_MINUTES = DAY_MINUTES + 60
 #: Minutes kept; older ones are forgotten.
 _KEPT_MINUTES = 10 * DAY_MINUTES
-_PAST_SIGMA = 7e-4
+#: Most a made-up minute moves and shoots beyond, relative to the price.
+_PAST_MOVE = 1.2e-3
+_PAST_WICK = 7e-4
 #: Open sums kept (24 h windows and one per candle interval).
 _SUMS_KEPT = 64
 
@@ -137,24 +138,26 @@ class BarSeries:
         """Fill the minutes before the start backwards from the first live price and id."""
         self._has_past = True
         minute, price, trade_id, lots_mean = self._origin
-        random = Random(self._seed)
+        bits = Random(self._seed).getrandbits
         past: list[tuple[int, Bar]] = []
         for back in range(1, _PAST_MINUTES + 1):
-            bar = Bar((minute - back) * MINUTE_NS, price)
-            count = 1 + int(random.random() * 60)
-            opened = max(1, round(price * math.exp(random.gauss(0.0, _PAST_SIGMA))))
-            wick = max(1, round(price * _PAST_SIGMA))
-            bar.open, bar.close = opened, price
-            bar.high = max(opened, price) + int(random.random() * wick)
-            bar.low = max(1, min(opened, price) - int(random.random() * wick))
-            bar.count = count
-            bar.lots = count + int(count * lots_mean * (0.5 + random.random()))
-            bar.turnover = bar.lots * ((bar.high + bar.low + bar.open + bar.close) // 4)
-            bar.buy_lots = int(bar.lots * random.random())
+            # One draw a minute, cut into pieces: a market's past costs milliseconds, not tens.
+            draw = bits(64)
+            wick = max(1, int(price * _PAST_WICK))
+            moved = price * _PAST_MOVE * ((draw & 0xFFFF) - 0x8000) // 0x8000
+            opened = max(1, price + int(moved))
+            bar = Bar((minute - back) * MINUTE_NS, opened)
+            bar.close = price
+            bar.high = max(opened, price) + ((draw >> 16) & 0xFF) * wick // 0x100
+            bar.low = max(1, min(opened, price) - ((draw >> 24) & 0xFF) * wick // 0x100)
+            bar.count = count = 1 + ((draw >> 32) & 0x3F)
+            bar.lots = count + count * lots_mean * (0x80 + ((draw >> 40) & 0xFF)) // 0x100
+            bar.turnover = bar.lots * ((bar.high + bar.low + opened + price) // 4)
+            bar.buy_lots = bar.lots * ((draw >> 48) & 0xFF) // 0x100
             bar.buy_turnover = bar.turnover * bar.buy_lots // bar.lots
             bar.last_id = trade_id - 1
-            bar.first_id = trade_id - count
             trade_id -= count
+            bar.first_id = trade_id
             price = opened
             past.append((minute - back, bar))
         self._minutes = {**dict(reversed(past)), **self._minutes}

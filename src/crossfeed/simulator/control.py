@@ -28,7 +28,7 @@ class ControlEndpoint:
         self._simulator = simulator
         self._routes: dict[tuple[str, str], Callable[[Request], Response]] = {
             ("GET", "/status"): lambda _: json_response(simulator.status()),
-            ("GET", "/ledger"): lambda _: json_response(simulator.ledger.export()),
+            ("GET", "/ledger"): lambda _: json_response(simulator.report()),
             ("POST", "/faults"): self._faults,
             ("POST", "/drain"): self._drain,
             ("POST", "/pause"): self._pause,

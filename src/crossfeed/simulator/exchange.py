@@ -79,6 +79,8 @@ class Exchange:
         self.boards: dict[str, Board] = {}
         self.injector: FaultInjector | None = None
         self.system = "online"
+        #: Symbols that do not trade at present.
+        self.halted: set[str] = set()
         self.refuse: Callable[[Request, int], Response | None] | None = None
         self.tamper: Callable[[Request, int], Response | None] | None = None
         self._numbers = 0
@@ -231,26 +233,44 @@ class Exchange:
         """Change the venue's state (online, maintenance) and tell those who are told."""
         self.system = system
 
-    def suffer(self, kind: str, duration_s: float, symbols: Sequence[str], now_ns: int) -> None:
-        """Let the whole venue suffer: restart its numbering, go quiet, or into maintenance."""
-        if kind == "restart":
-            for board in self.boards.values():
-                names = {board.symbol, board.market.instrument.unified}
-                if not symbols or names & set(symbols):
-                    board.market.restart_ids()
-                    self.world.announce_restart(board.market)
+    def is_trading(self, symbol: str) -> bool:
+        """Tell whether a symbol trades at present."""
+        return self.system == "online" and symbol not in self.halted
+
+    def set_halted(self, symbols: Sequence[str], *, is_halted: bool) -> None:
+        """Halt or resume single symbols, and tell those who are told."""
+        (self.halted.update if is_halted else self.halted.difference_update)(symbols)
+
+    def suffer(self, rule: FaultRule, now_ns: int) -> None:
+        """Let the venue suffer: restart its numbering, go quiet, into maintenance, or halt."""
+        chosen = [
+            one
+            for one in self.instruments.values()
+            if not rule.symbols or {one.symbol, one.unified} & set(rule.symbols)
+        ]
+        if rule.kind == "restart":
+            for one in chosen:
+                if one.symbol in self.boards:
+                    market = self.boards[one.symbol].market
+                    market.restart_ids(rule.value)
+                    self.world.announce_restart(market)
             return
-        self.world.paused.add(self.owner)
-        if kind == "maintenance":
+        resting = {(self.owner, one.unified) for one in chosen}
+        self.world.resting |= resting
+        if rule.kind == "maintenance":
             self.set_system("maintenance")
+        elif rule.kind == "halt":
+            self.set_halted([one.symbol for one in chosen], is_halted=True)
 
         def end(now_ns: int) -> None:
             del now_ns
-            self.world.paused.discard(self.owner)
-            if kind == "maintenance":
+            self.world.resting -= resting
+            if rule.kind == "maintenance":
                 self.set_system("online")
+            elif rule.kind == "halt":
+                self.set_halted([one.symbol for one in chosen], is_halted=False)
 
-        self.scheduler.at(now_ns + round(duration_s * 1e9), end)
+        self.scheduler.at(now_ns + round(rule.duration_s * 1e9), end)
 
     def all_subscriptions(self) -> Iterable[Subscription]:
         """Return every live subscription of the venue."""

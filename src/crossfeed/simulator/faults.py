@@ -32,6 +32,9 @@ Kind = Literal[
     "restart",
     "maintenance",
     "quiet",
+    "halt",
+    # replies
+    "ack",
     # HTTP
     "rest",
     "handshake",
@@ -55,11 +58,23 @@ CHANNEL_GROUPS = {
     ),
 }
 _MESSAGE_KINDS = frozenset({"drop", "double", "swap", "delay", "corrupt", "bad_checksum"})
-_HTTP_KINDS = frozenset({"rest", "handshake"})
+_HTTP_KINDS = frozenset({"rest", "handshake", "ack"})
 _MODES: dict[str, tuple[str, ...]] = {
     "cut": ("clean", "eof", "reset", "mid_frame"),
-    "stall": ("hold", "lose", "deaf"),
-    "corrupt": ("json", "utf8", "nan", "zero", "x10", "missing", "unknown", "foreign"),
+    "stall": ("hold", "lose", "deaf", "no_pong"),
+    "corrupt": (
+        "json",
+        "utf8",
+        "nan",
+        "zero",
+        "x10",
+        "missing",
+        "unknown",
+        "foreign",
+        "future",
+        "past",
+    ),
+    "ack": ("lost", "late"),
     "frame": (
         "rsv",
         "masked",
@@ -70,15 +85,29 @@ _MODES: dict[str, tuple[str, ...]] = {
         "bad_close",
         "binary",
         "endless",
+        "huge",
         "fragments",
     ),
     "rest": ("status", "stale", "truncated", "html", "slow"),
-    "handshake": ("status", "bad_accept", "extension", "html", "stalled", "redirect"),
+    "handshake": (
+        "status",
+        "bad_accept",
+        "extension",
+        "html",
+        "stalled",
+        "redirect",
+        "long_headers",
+    ),
 }
 
 
 class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One thing that goes wrong.
+
+    Message kinds: drop, double, swap (with the next), delay, corrupt, bad_checksum. Connection
+    kinds: cut, stall, frame (a broken one), shutdown (announced). Venue kinds: restart (of the
+    numbering), maintenance, quiet, halt (of `symbols`). ack: replies to requests. HTTP kinds:
+    rest, handshake.
 
     Where: `venues`, `channels` and `symbols` (empty = all; wildcards; channel groups "trades",
     "books", "chained"). When: between `after_s` and `until_s` since the schedule began, at most
@@ -110,6 +139,8 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     #: Close code of a clean cut.
     code: int = 1001
     reason: str = ""
+    #: restart: the number to begin with.
+    value: int = 0
     #: HTTP: status, Retry-After and the part of the path it concerns.
     status: int = 503
     retry_after_s: int | None = None
@@ -122,7 +153,7 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def is_http(self) -> bool:
-        """Tell whether the rule concerns HTTP requests."""
+        """Tell whether the rule concerns requests of the client, HTTP or not."""
         return self.kind in _HTTP_KINDS
 
     @property

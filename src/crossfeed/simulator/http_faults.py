@@ -52,6 +52,8 @@ def handshake_fault(rule: FaultRule, request: Request) -> Response:
         return Response(101, headers={**upgrade, "Sec-WebSocket-Accept": accept_key("wrong")})
     if rule.variant == "extension":
         return Response(101, headers={**upgrade, "Sec-WebSocket-Extensions": "x-unasked"})
+    if rule.variant == "long_headers":
+        return Response(101, headers={**upgrade, **{f"X-{n}": "x" * 1_000 for n in range(2_000)}})
     if rule.variant == "html":
         return _page(rule, 200)
     if rule.variant == "stalled":

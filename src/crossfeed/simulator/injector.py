@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crossfeed.simulator.corruption import broken_frame, corrupt, with_bad_checksum
+from crossfeed.simulator.corruption import (
+    READABLE,
+    broken_frame,
+    corrupt,
+    with_bad_checksum,
+)
 from crossfeed.simulator.delivery import Subscription
 from crossfeed.simulator.faults import FaultRule
 from crossfeed.simulator.http_faults import handshake_fault, rest_fault
@@ -258,6 +263,10 @@ class FaultInjector:
             line.counts["bad_checksum"] += 1
             sub.session.put(with_bad_checksum(item.payload, item.book.crc))
             line.spoil_book()
+        elif rule.variant in READABLE:
+            line.counts["corrupted"] += 1
+            item.payload = corrupt(item.payload, rule.variant)
+            self._send(item)
         else:
             payload = sub.session.seal(item.payload)
             item.lose("corrupted")
@@ -294,9 +303,9 @@ class FaultInjector:
     def _strike(self, active: _Active, random: Random, now_ns: int) -> None:
         """Carry out a connection or venue rule."""
         rule, exchange = active.rule, self._exchange
-        if rule.kind in {"restart", "maintenance", "quiet"}:
+        if rule.kind in {"restart", "maintenance", "quiet", "halt"}:
             self._count(rule.kind)
-            exchange.suffer(rule.kind, rule.duration_s, rule.symbols, now_ns)
+            exchange.suffer(rule, now_ns)
             return
         sessions = [exchange.sessions[number] for number in sorted(exchange.sessions)]
         sessions = [one for one in sessions if one.subs]
@@ -327,11 +336,12 @@ class FaultInjector:
 
     def _stall(self, session: Session, rule: FaultRule, now_ns: int) -> None:
         """Hold everything for a connection back; its pings are answered unless it is deaf."""
-        if session.number in self._held:
+        if session.is_held or session.is_deaf:
             return
-        self._held[session.number] = []
-        session.is_held = True
-        session.is_deaf = rule.variant == "deaf"
+        if rule.variant != "no_pong":
+            self._held[session.number] = []
+            session.is_held = True
+        session.is_deaf = rule.variant in {"deaf", "no_pong"}
 
         def release(now_ns: int) -> None:
             del now_ns
@@ -372,6 +382,24 @@ class FaultInjector:
 
     def _count(self, kind: str) -> None:
         self._exchange.ledger.faults[self._exchange.name, kind] += 1
+
+    def on_reply(self, session: Session, start: int, now_ns: int) -> None:
+        """Lose or delay the reply to a request: what the session put out from `start` on."""
+        rule = self._http_rule("ack", "", now_ns)
+        if rule is None:
+            return
+        reply = next((one for one in session.out[start:] if isinstance(one, bytes)), None)
+        if reply is None:
+            return
+        session.out.remove(reply)
+        if rule.variant == "late":
+
+            def send(now_ns: int) -> None:
+                del now_ns
+                if not session.is_over:
+                    session.out.append(reply)
+
+            self._exchange.scheduler.at(now_ns + round(rule.duration_s * _NS), send)
 
     # ── HTTP ───────────────────────────────────────────────────────────────
 

@@ -340,12 +340,12 @@ class Market:
         first_id = max(first_id, oldest)
         return self.trades_from(first_id, last_id - first_id + 1)
 
-    def restart_ids(self) -> None:
-        """Begin all numbering again near 1, as a venue does after a rebuild of its engine."""
+    def restart_ids(self, after: int = 0) -> None:
+        """Begin all numbering again after `after`, as a venue does after rebuilding its engine."""
         self.epoch += 1
-        self.ids.trade = 0
-        self.ids.update = 0
-        self.ids.sequence = 0
-        self.ids.aggregate = 0
+        self.ids.trade = after
+        self.ids.update = after
+        self.ids.sequence = after
+        self.ids.aggregate = after
         self.aggregates.clear()
         self.trades.clear()

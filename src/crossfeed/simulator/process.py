@@ -104,7 +104,7 @@ async def _serve(simulator: Simulator, options: SimulatorOptions) -> None:
             async with asyncio.timeout(options.seconds or None):
                 await over.wait()
     if options.ledger_file:
-        data = msgspec.json.format(msgspec.json.encode(simulator.ledger.export()))
+        data = msgspec.json.format(msgspec.json.encode(simulator.report()))
         await asyncio.to_thread(Path(options.ledger_file).write_bytes, data)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -106,18 +105,16 @@ class Session:
             self.out.append(Pong(frame.payload))
         elif frame.opcode is Opcode.PONG:
             self._on_pong(frame.payload)
-        elif frame.opcode is Opcode.TEXT:
-            self.on_text(frame.payload, now_ns)
         else:
-            self.on_binary(frame.payload, now_ns)
+            # No venue here has binary requests: they are read as text.
+            start = len(self.out)
+            self.on_text(frame.payload, now_ns)
+            if self.exchange.injector is not None:
+                self.exchange.injector.on_reply(self, start, now_ns)
 
     def on_text(self, payload: bytes, now_ns: int) -> None:
         """Take one text message. For the venue to say."""
         raise AssertionError((payload, now_ns))  # pragma: no cover - every venue defines it
-
-    def on_binary(self, payload: bytes, now_ns: int) -> None:
-        """Take one binary message: no venue here has any, so it is treated as text."""
-        self.on_text(payload, now_ns)
 
     def put(self, payload: bytes) -> None:
         """Send one text message."""
@@ -200,7 +197,3 @@ class Session:
         if not self.is_over:
             self.exchange.ledger.connections[self.exchange.name, "lifetime"] += 1
             self.close(CloseCode.GOING_AWAY, "", now_ns)
-
-    def new_id(self) -> str:
-        """Return a random-looking, repeatable token (for connection ids)."""
-        return base64.b32encode(self.number.to_bytes(5, "big")).decode("ascii")

@@ -10,16 +10,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from crossfeed.errors import ConfigError
+from crossfeed.errors import ConfigError, UnknownSymbolError
 from crossfeed.model.ports import Clock
 from crossfeed.simulator.clock import SystemClock
 from crossfeed.simulator.control import ControlEndpoint
+from crossfeed.simulator.decimals import trimmed
 from crossfeed.simulator.drain import Drain
 from crossfeed.simulator.exchange import Exchange
 from crossfeed.simulator.faults import FaultRule, Schedule, load_schedule
 from crossfeed.simulator.ledger import Ledger
+from crossfeed.simulator.market import Market
 from crossfeed.simulator.outgoing import Cut, CutMode
 from crossfeed.simulator.server import PortServer
+from crossfeed.simulator.truth import BookState
 from crossfeed.simulator.venue import Venue, venue_named
 from crossfeed.simulator.world import World, WorldOptions
 
@@ -242,6 +245,62 @@ class Simulator:
                     session.cut(Cut(mode), now_ns)
                     count += 1
         return count
+
+    async def shut(self, venue: str) -> None:
+        """Refuse connections to a venue from now on; reset those it has. Its market goes on."""
+        await self._server(venue).close()
+
+    async def reopen(self, venue: str) -> None:
+        """Listen again on the port a venue had before `shut`."""
+        server = self._server(venue)
+        await server.start(self._host, server.port, self._tls)
+
+    # ── the truth ──────────────────────────────────────────────────────────
+
+    def market(self, venue: str, symbol: str) -> Market:
+        """Return the market behind a venue's symbol (its own name of it, or the unified one).
+
+        Raises:
+            UnknownSymbolError: the venue does not list it.
+        """
+        for one in self.exchanges[venue].instruments.values():
+            if symbol in {one.symbol, one.unified}:
+                return self.world.market(self.venues[venue].owner, one.unified)
+        raise UnknownSymbolError(f"{venue} does not list {symbol!r}", field="symbol")
+
+    def book(
+        self,
+        venue: str,
+        symbol: str,
+        *,
+        update_id: int | None = None,
+        time_ns: int | None = None,
+    ) -> BookState | None:
+        """Return the true book, in ticks and lots, at an update id, at a time, or now.
+
+        None if that moment is no longer kept (some 24,000 changes back).
+        """
+        market = self.market(venue, symbol)
+        if update_id is not None:
+            return market.history.at(update_id)
+        return market.history.at_time(self.world.scheduler.now_ns if time_ns is None else time_ns)
+
+    def report(self) -> dict[str, Any]:
+        """Return the ledger and the totals of all markets as plain values for JSON."""
+        markets = [
+            {
+                "venue": venue,
+                "symbol": market.instrument.symbol,
+                "unified": unified,
+                "trades": market.trade_count,
+                "volume": trimmed(market.lots_traded, market.instrument.grid.lot_decimals),
+                "trade_id": market.ids.trade,
+                "update_id": market.ids.update,
+                "sequence": market.ids.sequence,
+            }
+            for (venue, unified), market in self.world.markets()
+        ]
+        return {**self.ledger.export(), "markets": markets}
 
     # ── the end ────────────────────────────────────────────────────────────
 

@@ -78,8 +78,8 @@ class World:
         self.start_ns = start_ns
         self.scheduler = Scheduler(start_ns)
         self.is_paused = False
-        #: Venues whose markets rest.
-        self.paused: set[str] = set()
+        #: (venue, unified symbol) of markets that do not act.
+        self.resting: set[tuple[str, str]] = set()
         self._listings = {listing.venue: listing for listing in listings}
         self._instruments = {name: self._list(one) for name, one in self._listings.items()}
         self._references: dict[str, ReferencePrice] = {}
@@ -118,6 +118,10 @@ class World:
     def market(self, venue: str, unified: str) -> Market:
         """Return a market, making it and its book at the first use."""
         return self._flow(venue, unified).market
+
+    def markets(self) -> list[tuple[tuple[str, str], Market]]:
+        """Return all markets there are by (venue, unified symbol)."""
+        return [(key, flow.market) for key, flow in self._flows.items()]
 
     def has_market(self, venue: str, unified: str) -> bool:
         """Tell whether a market exists already: it has been asked for, or has acted."""
@@ -194,8 +198,8 @@ class World:
             if now_ns > expected:  # the schedule was moved: go on from here
                 origin += now_ns - expected
             count += 1
-            if not self.is_paused and venue not in self.paused:
-                name = names[bisect_right(weights, random() * total)]
+            name = names[bisect_right(weights, random() * total)]
+            if not self.is_paused and (venue, name) not in self.resting:
                 flow = self._flow(venue, name)
                 flow.act(now_ns)
                 self._publish(flow.market, now_ns)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crossfeed.simulator import FaultRule
 from crossfeed.simulator.memory import MemorySimulator, RefusedHandshake
 from crossfeed.simulator.venues.kraken import wire
 from crossfeed.simulator.venues.kraken.profile import DEPTHS, INTERVALS, rest_names
@@ -267,7 +268,8 @@ def test_instruments(room):
 
 def test_maintenance_is_told(room):
     link = connect(room)
-    room.simulator.exchanges["kraken"].suffer("maintenance", 2.0, (), room.now_ns)
+    room.simulator.inject(FaultRule(kind="maintenance", at_s=(0.0,), duration_s=2.0))
+    room.advance(1)
     assert json.loads(link.receive()[0])["data"][0]["system"] == "maintenance"
     room.advance(3 * S)
     assert json.loads(link.receive()[-1])["data"][0]["system"] == "online"

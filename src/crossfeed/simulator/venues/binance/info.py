@@ -5,7 +5,7 @@ Source: binance-spot-api-docs rest-api.md (Exchange information) and filters.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from crossfeed.simulator.decimals import padded, plain
@@ -25,8 +25,10 @@ _ORDER_TYPES = [
 ]
 
 
-def exchange_info(instruments: Sequence[Instrument], server_time: int) -> dict[str, Any]:
-    """Build the document for some instruments."""
+def exchange_info(
+    instruments: Sequence[Instrument], halted: Container[str], server_time: int
+) -> dict[str, Any]:
+    """Build the document for some instruments; those in `halted` do not trade."""
     return {
         "timezone": "UTC",
         "serverTime": server_time,
@@ -37,7 +39,9 @@ def exchange_info(instruments: Sequence[Instrument], server_time: int) -> dict[s
             _limit("RAW_REQUESTS", "MINUTE", 5, 300_000),
         ],
         "exchangeFilters": [],
-        "symbols": [_symbol(instrument) for instrument in instruments],
+        "symbols": [
+            _symbol(one, "HALT" if one.symbol in halted else "TRADING") for one in instruments
+        ],
     }
 
 
@@ -50,11 +54,11 @@ def _limit(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
     }
 
 
-def _symbol(instrument: Instrument) -> dict[str, Any]:
+def _symbol(instrument: Instrument, status: str) -> dict[str, Any]:
     """Build one symbol's entry."""
     return {
         "symbol": instrument.symbol,
-        "status": "TRADING",
+        "status": status,
         "baseAsset": instrument.base,
         "baseAssetPrecision": 8,
         "quoteAsset": instrument.quote,

@@ -190,7 +190,9 @@ class BinanceRest:
             instruments = [board.market.instrument for board in query.boards()]
         else:
             instruments = list(self.venue.instruments.values())
-        return exchange_info(instruments, query.now_ns // query.div)
+        venue = self.venue
+        halted = venue.halted if venue.system == "online" else venue.instruments.keys()
+        return exchange_info(instruments, halted, query.now_ns // query.div)
 
     def _depth(self, query: _Query) -> object:
         board = query.board()

@@ -91,6 +91,9 @@ class CoinbaseExchange(Exchange):
             {
                 "type": "status",
                 "currencies": currencies(self.instruments.values()),
-                "products": [status_product(one) for one in self.instruments.values()],
+                "products": [
+                    status_product(one, is_trading=self.is_trading(one.symbol))
+                    for one in self.instruments.values()
+                ],
             }
         )

@@ -81,7 +81,13 @@ class CoinbaseRest:
         if parts == ["currencies"]:
             return json_response(currencies(self._venue.instruments.values()))
         if parts == ["products"]:
-            return json_response([product(one) for one in self._venue.instruments.values()])
+            venue = self._venue
+            return json_response(
+                [
+                    product(one, is_trading=venue.is_trading(one.symbol))
+                    for one in venue.instruments.values()
+                ]
+            )
         if parts == ["products", "stats"]:
             return json_response(
                 {
@@ -255,7 +261,7 @@ def _stats(board: CoinbaseBoard, now_ns: int) -> dict[str, str]:
     }
 
 
-def product(instrument: Instrument) -> dict[str, Any]:
+def product(instrument: Instrument, *, is_trading: bool = True) -> dict[str, Any]:
     """Write one entry of GET /products."""
     grid = instrument.grid
     return {
@@ -269,10 +275,10 @@ def product(instrument: Instrument) -> dict[str, Any]:
         "margin_enabled": False,
         "post_only": False,
         "limit_only": False,
-        "cancel_only": False,
-        "status": "online",
+        "cancel_only": not is_trading,
+        "status": "online" if is_trading else "offline",
         "status_message": "",
-        "trading_disabled": False,
+        "trading_disabled": not is_trading,
         "fx_stablecoin": False,
         "max_slippage_percentage": "0.02000000",
         "auction_mode": False,
@@ -280,10 +286,10 @@ def product(instrument: Instrument) -> dict[str, Any]:
     }
 
 
-def status_product(instrument: Instrument) -> dict[str, Any]:
+def status_product(instrument: Instrument, *, is_trading: bool) -> dict[str, Any]:
     """Write one product of the status channel."""
     return {
-        **product(instrument),
+        **product(instrument, is_trading=is_trading),
         "display_name": f"{instrument.base}/{instrument.quote}",
         "type": "spot",
     }

@@ -114,6 +114,9 @@ class AdvancedExchange(Exchange):
         return wire.heartbeat(now_ns, (now_ns - self.world.start_ns) // _NS)
 
     def _status_body(self, now_ns: int) -> bytes:
-        products = [wire.status_product(one) for one in self.instruments.values()]
+        products = [
+            wire.status_product(one, is_trading=self.is_trading(one.symbol))
+            for one in self.instruments.values()
+        ]
         event = msgspec.json.encode({"type": "snapshot", "products": products}).decode()
         return wire.envelope("status", now_ns, event)

@@ -127,7 +127,7 @@ def candles(numbers: Numbers, product: str, kind: str, bars: Iterable[Bar], now_
     return envelope("candles", now_ns, f'{{"type":"{kind}","candles":[{rows}]}}')
 
 
-def status_product(instrument: Instrument) -> dict[str, Any]:
+def status_product(instrument: Instrument, *, is_trading: bool) -> dict[str, Any]:
     """Build one product of the status channel."""
     grid = instrument.grid
     return {
@@ -138,7 +138,7 @@ def status_product(instrument: Instrument) -> dict[str, Any]:
         "base_increment": trimmed(1, grid.lot_decimals),
         "quote_increment": trimmed(1, grid.price_decimals),
         "display_name": f"{instrument.base}/{instrument.quote}",
-        "status": "online",
+        "status": "online" if is_trading else "offline",
         "status_message": "",
         "min_market_funds": "1",
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
 from crossfeed.simulator.delivery import Stream
 from crossfeed.simulator.exchange import Board, Exchange
 from crossfeed.simulator.http import Request, Response, json_response
+from crossfeed.simulator.instruments import Instrument
 from crossfeed.simulator.ledger import Ledger
 from crossfeed.simulator.limits import SlidingWindow
 from crossfeed.simulator.market import Market
@@ -74,10 +76,29 @@ class KrakenExchange(Exchange):
                 "type": "snapshot",
                 "data": {
                     "assets": [wire.instrument_asset(name) for name in names],
-                    "pairs": [wire.instrument_pair(one) for one in self.instruments.values()],
+                    "pairs": [self._pair(one) for one in self.instruments.values()],
                 },
             }
         )
+
+    def _pair(self, one: Instrument) -> dict[str, Any]:
+        """Build one pair of the instrument channel."""
+        return wire.instrument_pair(one, self.status_of(one.symbol))
+
+    def status_of(self, symbol: str) -> str:
+        """Return a pair's status in the venue's words."""
+        return "online" if symbol not in self.halted else "cancel_only"
+
+    def set_halted(self, symbols: Sequence[str], *, is_halted: bool) -> None:
+        """Halt or resume pairs, and tell the instrument channel."""
+        super().set_halted(symbols, is_halted=is_halted)
+        pairs = [self._pair(self.instruments[symbol]) for symbol in symbols]
+        body = msgspec.json.encode(
+            {"channel": "instrument", "type": "update", "data": {"assets": [], "pairs": pairs}}
+        )
+        for subs in tuple(self.instrument_stream.groups.values()):
+            for sub in tuple(subs):
+                sub.deliver_plain(body)
 
     def set_system(self, system: str) -> None:
         """Change the trading engine's state (online, maintenance, …) and tell everybody."""

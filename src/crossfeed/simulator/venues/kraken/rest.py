@@ -131,7 +131,8 @@ class KrakenRest:
 
     def _asset_pairs(self, params: dict[str, str], now_ns: int) -> object:
         del now_ns
-        return dict(_asset_pair(one) for one in self._chosen(params))
+        status_of = self._venue.status_of
+        return dict(_asset_pair(one, status_of(one.symbol)) for one in self._chosen(params))
 
     def _ticker(self, params: dict[str, str], now_ns: int) -> object:
         rows: dict[str, Any] = {}
@@ -252,7 +253,7 @@ def _ticker_row(board: KrakenBoard, now_ns: int) -> dict[str, Any]:
     }
 
 
-def _asset_pair(one: Instrument) -> tuple[str, dict[str, Any]]:
+def _asset_pair(one: Instrument, status: str) -> tuple[str, dict[str, Any]]:
     """Write one entry of AssetPairs."""
     key, altname, wsname, base, quote = rest_names(one.base, one.quote)
     grid = one.grid
@@ -279,6 +280,6 @@ def _asset_pair(one: Instrument) -> tuple[str, dict[str, Any]]:
         "ordermin": trimmed(smallest, grid.lot_decimals),
         "costmin": "0.5",
         "tick_size": trimmed(1, grid.price_decimals),
-        "status": "online",
+        "status": status,
         "execution_venue": "international",
     }

@@ -149,14 +149,14 @@ def status(system: str, connection_id: int) -> bytes:
     ).encode()
 
 
-def instrument_pair(instrument: Instrument) -> dict[str, Any]:
+def instrument_pair(instrument: Instrument, status: str) -> dict[str, Any]:
     """Build one pair of the instrument channel."""
     grid = instrument.grid
     return {
         "symbol": instrument.symbol,
         "base": instrument.base,
         "quote": instrument.quote,
-        "status": "online",
+        "status": status,
         "qty_precision": grid.lot_decimals,
         "qty_increment": 10**-grid.lot_decimals,
         "price_precision": grid.price_decimals,
