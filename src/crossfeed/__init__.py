@@ -30,11 +30,12 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "crossfeed.analytics.arbitrage": ("ArbitrageDetector",),
     "crossfeed.analytics.features": ("FeatureExtractor",),
     "crossfeed.analytics.price_monitor": ("PriceMonitor",),
-    "crossfeed.analytics.validation": ("PriceValidator", "validate_data", "validate_price"),
+    "crossfeed.analytics.validation": ("PriceValidator", "validate_price"),
     "crossfeed.books.book": ("OrderBook",),
     "crossfeed.clients.aggregator": ("MarketDataAggregator",),
     "crossfeed.clients.binance": ("BinanceConfig", "BinanceStream", "BinanceWebSocket"),
     "crossfeed.clients.coinbase": ("CoinbaseChannel", "CoinbaseConfig", "CoinbaseWebSocket"),
+    "crossfeed.clients.validation": ("validate_data",),
     "crossfeed.clients.venue_client": ("VenueClient",),
     "crossfeed.errors": (
         "AuthRejectedError",
@@ -91,11 +92,12 @@ if TYPE_CHECKING:
     from crossfeed.analytics.arbitrage import ArbitrageDetector
     from crossfeed.analytics.features import FeatureExtractor
     from crossfeed.analytics.price_monitor import PriceMonitor
-    from crossfeed.analytics.validation import PriceValidator, validate_data, validate_price
+    from crossfeed.analytics.validation import PriceValidator, validate_price
     from crossfeed.books.book import OrderBook
     from crossfeed.clients.aggregator import MarketDataAggregator
     from crossfeed.clients.binance import BinanceConfig, BinanceStream, BinanceWebSocket
     from crossfeed.clients.coinbase import CoinbaseChannel, CoinbaseConfig, CoinbaseWebSocket
+    from crossfeed.clients.validation import validate_data
     from crossfeed.clients.venue_client import VenueClient
     from crossfeed.errors import (
         AuthRejectedError,

@@ -6,17 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfeed.analytics.validation import (
-    DataValidator,
-    PriceValidator,
-    validate_data,
-    validate_price,
-)
+from crossfeed.analytics.validation import DataValidator, PriceValidator, validate_price
 from crossfeed.errors import ConfigError
 from crossfeed.model.unified import MarketData, UnifiedMarketData
 
 NOON = datetime(2026, 9, 21, 12, tzinfo=UTC)
 NOON_NS = round(NOON.timestamp()) * 10**9
+validate_data = DataValidator()
 NAN, INF = float("nan"), float("inf")
 
 

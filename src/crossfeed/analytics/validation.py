@@ -15,7 +15,7 @@ from crossfeed.errors import ConfigError
 from crossfeed.model.events import MarketData
 from crossfeed.model.unified import UnifiedMarketData
 
-__all__ = ["DataValidator", "PriceValidator", "validate_data", "validate_price"]
+__all__ = ["DataValidator", "PriceValidator", "validate_price"]
 
 FUTURE_LIMIT_S: Final = 60.0
 VALUE_MAX: Final = 1e18
@@ -246,13 +246,7 @@ def _is_size(value: Any) -> bool:  # noqa: ANN401 - whatever a mapping holds
     return value is None or (_is_number(value) and 0.0 <= value < VALUE_MAX)
 
 
-_default_data = DataValidator()
 _default_prices = PriceValidator()
-
-
-def validate_data(data: MarketData | UnifiedMarketData, now_ns: int | None = None) -> bool:
-    """Say whether an event can be believed (see `DataValidator`)."""
-    return _default_data(data, now_ns)
 
 
 def validate_price(price: float, symbol: str) -> bool:
