@@ -17,8 +17,8 @@ _validator: Final = DataValidator(clock=SystemClock.now_ns)
 def validate_data(data: MarketData | UnifiedMarketData, now_ns: int | None = None) -> bool:
     """Say whether an event or a unified value can be believed.
 
-    Every price must be a finite number above 0, every size one from 0 up, what its kind needs must be
-    there, and its time stamp at most 60 s in the future. Never raises for what `data` holds.
+    Every price must be a finite number above 0, every size one from 0 up, what its kind needs must
+    be there, and its time stamp at most 60 s in the future. Never raises for what `data` holds.
 
     Args:
         data: Any event, or a unified value.
