@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from crossfeed.books.assembly import Assembler, ExactReader
 from crossfeed.books.audit import AuditReport
+from crossfeed.books.auditor import Auditor
 from crossfeed.books.book import OrderBook
 from crossfeed.books.crossing import CrossingWatch
 from crossfeed.books.holes import BookHoles, is_counted_anew
@@ -53,7 +54,6 @@ class BookSync:
         wants_deltas: Whether the book's own events are passed on.
         allows_crossed: True while the venue's status explains a crossed book (auction): it is
             flagged, not rebuilt. Set by the pipeline.
-        last_audit: Newest comparison with a REST image.
     """
 
     def __init__(
@@ -90,7 +90,6 @@ class BookSync:
         self.wants_quotes = wants_quotes
         self.wants_deltas = wants_deltas
         self.allows_crossed = False
-        self.last_audit: AuditReport | None = None
         self.book = OrderBook(self)
         self._limits = limits or BookLimits()
         self._rule = rule
@@ -98,6 +97,7 @@ class BookSync:
         self._depth = rule.depth_limit
         self._is_rest = rule.snapshot_source is SnapshotSource.REST
         self._assembler = Assembler(rule, self._limits, exact_reader)
+        self._auditor = Auditor(self._assembler)
         self._rebuild: Rebuild[BookDelta] = Rebuild(
             trust.stream,
             rule.snapshot_source,
@@ -109,7 +109,6 @@ class BookSync:
         self._top: TopFigures | None = None
         self._window_min = 0
         self._bridge_from: BookSnapshot | None = None
-        self._audit_image: BookSnapshot | None = None
         self._votes = 0
         self._is_reconnected = False
         self._quiet_due_ns = NEVER_NS
@@ -228,8 +227,8 @@ class BookSync:
         if self._rebuild.purpose is not Purpose.NONE:
             self._rebuild.keep(event)
         self._apply(event, out)
-        if self._audit_image is not None:
-            self._finish_audit(out)
+        if self._auditor.image is not None:
+            self._finish_audit(self._auditor.image, out)
 
     def _drop_old(self, event: BookDelta, out: Output) -> None:
         """Drop a repeated update, unless several show that the venue has begun to count anew."""
@@ -243,9 +242,9 @@ class BookSync:
 
     def _start_over(self, event: BookDelta, out: Output) -> None:
         """Something is missing before `event`: it is the first one kept for the new image."""
-        cause = "reconnect" if self._is_reconnected else "sequence"
-        if self._bridge_from is not None:
-            cause = "old_snapshot"
+        cause = "sequence" if self._bridge_from is None else "old_snapshot"
+        if self._is_reconnected:
+            cause = "reconnect"
         self._holes.open_before(self.sequence, event, cause, out)
         self._begin_sync(cause, event.ts_recv_ns, event.ts_mono_ns, out)
         self._await_image(event, out)
@@ -292,8 +291,8 @@ class BookSync:
             return
         if self._rebuild.purpose is Purpose.AUDIT:
             self._rebuild.arrived()
-            self._audit_image = image
-            self._finish_audit(out)
+            self._auditor.image = image
+            self._finish_audit(image, out)
         else:
             verdict, updates = self._assembler.bridge(image, list(self._rebuild.buffer))
             if verdict is _APPLY:
@@ -324,7 +323,9 @@ class BookSync:
         self._window_min = self._limits.window_levels_min if has_window else 0
         self.sequence = updates[-1].last if updates else image.sequence
         self.last_applied = updates[-1] if updates else image
-        self._bridge_from = None if updates else image
+        kept = self._rebuild.last_kept
+        is_joined = updates or (kept is not None and kept.last == image.sequence)
+        self._bridge_from = None if is_joined else image
         if was_live and self._is_reconnected and before < self.sequence:
             self._holes.open(
                 before + 1, self.sequence, "reconnect", now_ns, mono_ns, out, is_countable=False
@@ -373,7 +374,7 @@ class BookSync:
 
     def _begin_sync(self, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
         self.state = BookState.SYNCING
-        self._bridge_from = self._audit_image = self._top = None
+        self._bridge_from = self._auditor.image = self._top = None
         self._is_reconnected = False
         self._votes = 0
         self._rebuild.begin(Purpose.SYNC, cause, mono_ns, out)
@@ -390,7 +391,7 @@ class BookSync:
     def begin_audit(self, mono_ns: int, out: Output) -> bool:
         """Ask for a REST image, numbered like the updates, to compare the live book with.
 
-        The result is in `last_audit`; a difference is told as an alert and the book is rebuilt.
+        The result is in `stats().last_audit`; a difference is told, and the book is rebuilt.
         Returns False where that cannot be done now: not sound, or an image is on its way.
         """
         if not (self._is_plain and self._is_rest):
@@ -399,32 +400,25 @@ class BookSync:
         self._choose_path()
         return True
 
-    def _finish_audit(self, out: Output) -> None:
+    def _finish_audit(self, image: BookSnapshot, out: Output) -> None:
         """Compare as soon as image and kept updates reach the number of the live book."""
-        image = self._audit_image
-        assert image is not None
-        verdict, updates = self._assembler.bridge(image, list(self._rebuild.buffer))
-        if verdict is not _APPLY:
-            self._audit_image = None
+        verdict = self._auditor.join(self.ladder, self.sequence, self._rebuild.buffer)
+        if verdict is Verdict.EARLY:
             self._fetch_again(image, out)
-            return
-        if not updates and image.sequence != self.sequence:
-            return  # the image is ahead: wait for the update that joins it
-        self._audit_image = None
-        self._rebuild.end()
-        self.last_audit = self._assembler.compare(self.ladder, self.sequence, image, updates)
-        if not self.last_audit.is_equal:
-            now_ns, mono_ns = image.ts_recv_ns, image.ts_mono_ns
-            self.trust.alert("audit", str(self.last_audit), now_ns, mono_ns, out)
-            self._desync("audit", now_ns, mono_ns, out)
+        elif verdict is _APPLY:
+            self._rebuild.end()
+            report = self._auditor.last
+            if report is not None and not report.is_equal:
+                now_ns, mono_ns = image.ts_recv_ns, image.ts_mono_ns
+                self.trust.alert("audit", str(report), now_ns, mono_ns, out)
+                self._desync("audit", now_ns, mono_ns, out)
 
     def audit(self, image: BookSnapshot) -> AuditReport:
         """Compare an image that cannot be numbered (Coinbase REST) with the live book, as it is.
 
         Levels that changed between the two count as different: judge by the score's course.
         """
-        self.last_audit = self._assembler.compare(self.ladder, self.sequence, image, ())
-        return self.last_audit
+        return self._auditor.compare(self.ladder, self.sequence, image, [])
 
     def on_subscribed(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """The venue acknowledged the subscription: a REST image may be fetched from now on."""
@@ -453,8 +447,9 @@ class BookSync:
     def _drop_connection(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Forget what belonged to the last connection: kept updates, unfinished images."""
         self._rebuild.end()
-        self._audit_image = None
+        self._auditor.image = self._top = None
         self._quiet_due_ns = NEVER_NS
+        self._crossing.forget(now_ns, mono_ns, out)
         if self.state is BookState.LIVE and not self._is_rest:
             self._holes.open(0, 0, "reconnect", now_ns, mono_ns, out)
             self.trust.report("book", Trust.UNSOUND, "reconnect", now_ns, mono_ns, out)
@@ -500,5 +495,5 @@ class BookSync:
             unknown_removals=self.ladder.unknown_removals,
             out_of_window=self.ladder.out_of_window,
             crossings=dict(self._crossing.counts),
-            last_audit=self.last_audit,
+            last_audit=self._auditor.last,
         )
