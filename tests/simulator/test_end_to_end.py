@@ -8,6 +8,7 @@ import json
 import pytest
 
 from crossfeed.simulator import FaultRule, Schedule, Simulator
+from crossfeed.simulator.memory import MemorySimulator
 
 STREAMS = "btcusdt@trade/btcusdt@aggTrade/btcusdt@depth@100ms/ethusdt@trade/ethusdt@depth@100ms"
 SUBSCRIBE = {
@@ -105,3 +106,58 @@ async def test_a_correct_client_counts_what_the_ledger_counts(raw_client, closed
     assert (totals["duplicates"] > 0) == (faults is not None)
     assert totals["violations"] == 0
     assert json.loads(json.dumps(simulator.ledger.export()))["totals"] == totals
+
+
+def play(tally, profile, seed, seconds):
+    """Follow three venues for some virtual time, reconnecting and resubscribing; return both."""
+    room = MemorySimulator(rate_per_s=100.0, seed=seed, faults=profile)
+    paths = {"binance": f"/stream?streams={STREAMS}", "coinbase": "/", "kraken": "/v2"}
+    tallies = {venue: tally() for venue in paths}
+    links = {}
+
+    def pump():
+        for venue, path in paths.items():
+            link = links.get(venue)
+            if link is None or link.end is not None:
+                if link is not None:
+                    for raw in link.receive():
+                        tallies[venue].take(venue, raw)
+                link = links[venue] = room.connect(venue, path)
+                for message in SUBSCRIBE[venue]:
+                    link.send(json.dumps(message).encode())
+            for raw in link.receive():
+                for symbol in tallies[venue].take(venue, raw):
+                    params = {"channel": "book", "symbol": [symbol]}
+                    for method in ("unsubscribe", "subscribe"):
+                        link.send(json.dumps({"method": method, "params": params}).encode())
+
+    for _ in range(seconds * 4):
+        room.advance(250_000_000)
+        pump()
+    room.simulator.begin_drain(grace_s=1.0)
+    while not room.simulator.is_drained:
+        room.advance(100_000_000)
+        pump()
+    return room, tallies
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("profile", ["default", "harsh"])
+def test_virtual_minutes_of_faults_are_counted_exactly(tally, profile, seed):
+    room, tallies = play(tally, profile, seed, 60)
+    for (venue, channel, symbol), record in room.ledger.streams.items():
+        if record.chain == "none" or not record.lines:
+            continue
+        one, (line,) = tallies[venue], record.lines
+        stream = (channel, symbol)
+        if record.chain == "checksum":
+            assert one.desyncs[stream] == line.desyncs, stream
+            continue
+        assert one.gaps[stream] == ledger_gaps(line), stream
+        assert one.duplicates[stream] == line.duplicates + line.late, stream
+        assert one.events[stream] == line.events, stream
+    totals = room.ledger.totals()
+    assert totals["tails"] == 0
+    assert totals["gaps"] > (100 if profile == "default" else 400)
+    assert totals["duplicates"] > 50
+    assert totals["desyncs"] > 5

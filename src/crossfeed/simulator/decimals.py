@@ -19,8 +19,10 @@ def plain(value: int, decimals: int) -> str:
         return str(value)
     if value < 0:
         return "-" + plain(-value, decimals)
-    whole, part = divmod(value, _power(decimals))
-    return f"{whole}.{part:0{decimals}d}"
+    text = str(value)
+    if len(text) <= decimals:
+        text = text.zfill(decimals + 1)
+    return f"{text[:-decimals]}.{text[-decimals:]}"
 
 
 def padded(value: int, decimals: int, width: int) -> str:

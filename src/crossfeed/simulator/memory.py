@@ -73,6 +73,10 @@ class MemoryLink:
         items, self._items = self._items, []
         return items
 
+    def advance(self, now_ns: int) -> None:
+        """Let the whole room's time pass until `now_ns`."""
+        self._room.advance_to(now_ns)
+
     def collect(self) -> None:
         """Take what the session has to say, and answer its pings."""
         for item in self._session.take():
@@ -155,6 +159,12 @@ class MemorySimulator:
     def advance(self, nanoseconds: int) -> None:
         """Let time pass; links answer their pings at least once a second of it."""
         self.advance_to(self.now_ns + nanoseconds)
+
+    def drain(self, *, grace_s: float = 2.0, limit_s: float = 5.0) -> None:
+        """Stop the faults, let every loss become visible to the links there are, then stop."""
+        self.simulator.begin_drain(grace_s=grace_s, limit_s=limit_s)
+        while not self.simulator.is_drained:
+            self.advance(_STEP_NS // 10)
 
     def advance_to(self, now_ns: int) -> None:
         """Let time pass until `now_ns`."""
