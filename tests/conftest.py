@@ -7,6 +7,7 @@ import socket
 import sys
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,20 @@ def reach() -> Callable[..., object]:
         return FeedSettings(**(urls | quick | changes))
 
     return settings
+
+
+@pytest.fixture(scope="session")
+def true_depth() -> Callable[..., tuple[list[object], list[object]]]:
+    """Return a function that reads the best levels of a simulated book: exact (price, size)."""
+
+    def depth(simulator: object, venue: str, unified: str, count: int) -> tuple[object, object]:
+        market = simulator.world.market(venue, unified)
+        grid = market.instrument.grid
+        tick, lot = Decimal(1).scaleb(-grid.price_decimals), Decimal(1).scaleb(-grid.lot_decimals)
+        bids, asks = market.book.depth(count)
+        return tuple([(price * tick, lots * lot) for price, lots in side] for side in (bids, asks))
+
+    return depth
 
 
 @pytest.fixture(scope="session")
