@@ -36,6 +36,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         rest_fallback: Whether REST polls stand in while the venue's breaker is open.
         poll_interval_s: Distance of those polls.
         rotate_margin_s: A connection is replaced this long before the venue would cut it.
+        audit_interval_s: Each book is compared with a REST image this often; 0 never.
         proxy: Proxy URL; credentials in it are masked wherever shown.
         ca_file: PEM file of a private certificate authority.
         streams_per_connection: Streams on one connection; 0: the venue's own limit.
@@ -63,6 +64,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rest_fallback: bool = True
     poll_interval_s: float = 2.0
     rotate_margin_s: float = 3600.0
+    audit_interval_s: float = 600.0
     proxy: str = ""
     ca_file: str = ""
     streams_per_connection: int = 0
@@ -95,11 +97,11 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __repr__(self) -> str:
         """Return the settings that differ from the defaults, secrets masked."""
-        defaults = FeedSettings.__struct_defaults__
+        defaults = FeedSettings()
         shown: list[str] = []
-        for name, default in zip(self.__struct_fields__, defaults, strict=True):
+        for name in self.__struct_fields__:
             value = getattr(self, name)
-            if value == default or (callable(default) and not value):
+            if value == getattr(defaults, name):
                 continue
             shown.append(f"{name}={'***' if name.startswith('api_') else repr(value)}")
         return f"FeedSettings({', '.join(shown)})"
