@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 from crossfeed.aggregation.aggregator import Aggregator
 from crossfeed.aggregation.config import DATA_TYPES, AggregatorConfig
+from crossfeed.aggregation.consolidated import ConsolidatedBook
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.errors import (
     ConfigError,
@@ -325,6 +326,33 @@ class MarketDataAggregator:
     ) -> None:
         """Stop."""
         await self.stop()
+
+    async def consolidated_book(self, symbol: str) -> ConsolidatedBook:
+        """Return the depth over all venues of a symbol; the venues' books are subscribed for it.
+
+        Its top is what BEST_BID_ASK publishes. Call while running.
+
+        Raises:
+            UnknownSymbolError: The symbol is not configured.
+            CrossfeedError: No venue could subscribe its book; see the venues' own errors.
+        """
+        venues = self._resolved().get(symbol)
+        if venues is None:
+            known = ", ".join(self._machine.symbols)
+            raise UnknownSymbolError(f"{symbol!r} is not configured (there are: {known})")
+        book = ConsolidatedBook(symbol, self.config, rates=self._machine.rates)
+        failures: list[CrossfeedError] = []
+        for name, own in venues.items():
+            client = self.clients[name]
+            try:
+                await client.subscribe([own], ["book"])
+            except CrossfeedError as error:
+                failures.append(error)
+            else:
+                book.attach(client.venue.profile.exchange, client.book(own))
+        if len(failures) == len(venues):
+            raise failures[0]
+        return book
 
     # ── the way of the data ─────────────────────────────────────────────────
 

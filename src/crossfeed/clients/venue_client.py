@@ -16,6 +16,7 @@ from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.ports import Clock, RandomSource
+from crossfeed.runtime.auditor import BookAudit
 from crossfeed.runtime.clock import SystemClock, SystemRandom
 from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
 from crossfeed.runtime.histogram import Histogram
@@ -278,6 +279,18 @@ class VenueClient:
         ) as changes:
             async for _ in changes:
                 yield self.book(symbol)
+
+    def audit(self, symbol: str) -> None:
+        """Compare the book of `symbol` with a REST image, in the background; see `audits`.
+
+        Raises:
+            UnknownSymbolError: No book is kept for it.
+        """
+        self._session.auditor.audit(self.book(symbol).symbol, self._session.clock.monotonic_ns())
+
+    def audits(self) -> list[BookAudit]:
+        """Return the newest audit of each book: its match score against the venue's own image."""
+        return list(self._session.auditor.results())
 
     async def resync(self, symbol: str) -> None:
         """Throw the book of `symbol` away and build it again.

@@ -57,6 +57,7 @@ class BookFlow:
         carrier: Its lines.
         kinds: What users asked of it ("book", "book_ticker").
         is_told: Whether somebody listens to the book itself.
+        chains_on_images: Whether its images come by REST and join the updates by number.
     """
 
     def __init__(
@@ -71,7 +72,8 @@ class BookFlow:
         self._instrument = instrument
         self._wants_deltas = False
         self.carrier: Carrier
-        if rule.snapshot_source is SnapshotSource.REST:
+        self.chains_on_images = rule.snapshot_source is SnapshotSource.REST
+        if self.chains_on_images:
             sync = self._make(trust)
             self.book = sync.book
             self.carrier = DirectCarrier(sync, trust)

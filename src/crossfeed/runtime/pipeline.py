@@ -52,6 +52,7 @@ class Core(Protocol):
         out: Output,
         *,
         gap_id: int = 0,
+        line: str = "",
     ) -> RestRequest | None:
         """Turn one REST answer into events and commands; return the next page's request, or None.
 
@@ -145,12 +146,20 @@ class PureCore:
         out: Output,
         *,
         gap_id: int = 0,
+        line: str = "",
     ) -> RestRequest | None:
         """See `Core.feed_rest`."""
         staged = Output()
         page = self.codec.receive_rest(request, status, body, ts_recv_ns, ts_mono_ns, staged)
         self._streams.admit_rest(
-            request, staged.events, gap_id, ts_recv_ns, ts_mono_ns, out, is_last=page is None
+            request,
+            staged.events,
+            gap_id,
+            ts_recv_ns,
+            ts_mono_ns,
+            out,
+            is_last=page is None,
+            line=line,
         )
         out.commands += staged.commands
         return page

@@ -6,17 +6,19 @@ Instruments, book snapshots, gap repairs, and polls while the stream is out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from crossfeed.errors import ConnectFailedError, CrossfeedError, RateLimitedError
-from crossfeed.model.commands import Backfill, FetchSnapshot, RestRequest
+from crossfeed.model.commands import Backfill, FetchSnapshot, RestRequest, Want
+from crossfeed.model.events import BookSnapshot
 from crossfeed.model.output import Output
 from crossfeed.runtime.instrument_cache import InstrumentCache
 from crossfeed.transport.http import HttpClient
 from crossfeed.transport.state import ConnectionState
 
 if TYPE_CHECKING:
+    from crossfeed.runtime.book_flow import BookFlow
     from crossfeed.runtime.connection import Connection
     from crossfeed.runtime.pipeline import PureCore
     from crossfeed.runtime.session import Session
@@ -143,7 +145,13 @@ class RestDesk:
         session.streams.repair_failed(wanted.gap_id, session.clock.monotonic_ns())
 
     async def _run(
-        self, core: PureCore, request: RestRequest, priority: int, *, gap_id: int = 0
+        self,
+        core: PureCore,
+        request: RestRequest,
+        priority: int,
+        *,
+        gap_id: int = 0,
+        line: str = "",
     ) -> None:
         """Run a request and its further pages through the core, and deliver what comes of it."""
         session = self._session
@@ -154,7 +162,9 @@ class RestDesk:
             status, body = await self._call(page, priority, REQUEST_DEADLINE_S)
             out = Output()
             now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
-            page = core.feed_rest(page, status, body, now_ns, mono_ns, out, gap_id=gap_id)
+            page = core.feed_rest(
+                page, status, body, now_ns, mono_ns, out, gap_id=gap_id, line=line
+            )
             session.deliver(out, core)
         log.warning("%s: gave up %s after %d pages", session.venue.name, request.path, PAGES_MAX)
 
@@ -190,6 +200,25 @@ class RestDesk:
         longest = min(RETRY_CAP_S, RETRY_BASE_S * 2.0**failures)
         await self._session.clock.sleep(self._session.links.random.uniform(longest / 2, longest))
 
+    def audit(self, core: PureCore, request: RestRequest, flow: BookFlow) -> None:
+        """Fetch an image in the background and compare the book with it, as it is then."""
+        self._session.tasks.spawn(self._audit(core, request, flow), f"audit:{flow.want.symbol}")
+
+    async def _audit(self, core: PureCore, request: RestRequest, flow: BookFlow) -> None:
+        session = self._session
+        try:
+            status, body = await self._call(request, IDLE, REQUEST_DEADLINE_S)
+            out = Output()
+            now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
+            core.codec.receive_rest(request, status, body, now_ns, mono_ns, out)
+        except CrossfeedError as error:
+            log.info("%s: no audit of %s: %s", session.venue.name, flow.want.symbol, error)
+            return
+        for event in out.events:
+            if isinstance(event, BookSnapshot):
+                for sync in flow.syncs():
+                    sync.audit(event)
+
     # ── fall-back ───────────────────────────────────────────────────────────
 
     def start_polling(self, connection: Connection) -> None:
@@ -200,23 +229,37 @@ class RestDesk:
         self._session.tasks.spawn(self._poll(connection), f"poll:{connection.name}")
 
     async def _poll(self, connection: Connection) -> None:
+        """Let REST stand in as a line of its own until the stream is back."""
         session = self._session
+        line = f"{connection.name}:rest"
+        wants = [w for w in connection.wants if connection.core.codec.poll_request(w) is not None]
+        self._change_line(line, wants, is_up=True)
         try:
             while connection in session.connections and connection.manager.state not in {
                 ConnectionState.CONNECTED,
                 ConnectionState.DISCONNECTED,
             }:
-                for want in list(connection.wants):
+                for want in wants:
                     request = connection.core.codec.poll_request(want)
                     if request is None or connection.is_live:
                         continue
                     try:
-                        await self._run(connection.core, request, IDLE)
+                        await self._run(connection.core, request, IDLE, line=line)
                     except CrossfeedError as error:
-                        log.info(
-                            "%s: poll of %s failed: %s", session.venue.name, want.symbol, error
-                        )
+                        log.info("%s: no poll of %s: %s", session.venue.name, want.symbol, error)
                         await self._wait_after(error, 1)
                 await session.clock.sleep(session.settings.poll_interval_s)
         finally:
             self._polled.discard(connection.name)
+            self._change_line(line, wants, is_up=False)
+            session.streams.forget(line)
+
+    def _change_line(self, line: str, wants: Sequence[Want], *, is_up: bool) -> None:
+        """Tell the streams that REST carries them, or does no longer."""
+        session, out = self._session, Output()
+        now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
+        if is_up:
+            session.streams.line_up(line, wants, now_ns, mono_ns, out)
+        else:
+            session.streams.line_down(line, wants, "stream_is_back", now_ns, mono_ns, out)
+        session.deliver(out)

@@ -31,6 +31,7 @@ from crossfeed.model.commands import (
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Output
 from crossfeed.model.ports import Clock, RandomSource
+from crossfeed.runtime.auditor import Auditor
 from crossfeed.runtime.connection import Connection
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.histogram import Histogram
@@ -110,6 +111,7 @@ class Session:
         self.tasks = TaskOwner(f"crossfeed:{venue.name}", self.report)
         self.links = Links(venue, settings, clock, random)
         self.rest = RestDesk(self, self.links.rest_urls())
+        self.auditor = Auditor(self, settings.audit_interval_s)
         self.connections: list[Connection] = []
         self.processing = Histogram()
         self.state_handlers: list[Callable[[Any, Any], Any]] = []
@@ -395,6 +397,7 @@ class Session:
             out = Output()
             now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
             self.streams.on_timer(now_ns, mono_ns, out)
+            self.auditor.on_timer(mono_ns)
             self._deliver(out)
             for connection in self.connections:
                 connection.on_timer(now_ns, mono_ns)

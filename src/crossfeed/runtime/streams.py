@@ -338,6 +338,7 @@ class StreamSet:
         out: Output,
         *,
         is_last: bool,
+        line: str,
     ) -> None:
         """Hand the events of one REST answer to the streams they were asked for."""
         if request.purpose == "backfill":
@@ -354,8 +355,13 @@ class StreamSet:
                     for sync in book.syncs():
                         sync.on_snapshot(event, request.epoch, out)
             return
+        table = self.table(line)
         for event in events:
-            out.events.append(event)
+            entry = table.get((event.__class__, event.symbol))
+            if entry is None:
+                self.counters.unasked += 1
+            else:
+                entry.admit(event, out)
 
     def _repaired(self, gap_id: int) -> IdGate | None:
         """Return the gate whose hole that is."""
@@ -386,6 +392,14 @@ class StreamSet:
         """Return the maintained book of a venue symbol, None if there is none."""
         flow = self._books.get(symbol)
         return flow.book if flow is not None else None
+
+    def book_flows(self) -> list[BookFlow]:
+        """Return all books with their machines."""
+        return list(self._books.values())
+
+    def book_flow(self, symbol: str) -> BookFlow | None:
+        """Return the book of a venue symbol with its machines, None if there is none."""
+        return self._books.get(symbol)
 
     def books(self) -> Iterator[OrderBook]:
         """Yield all maintained books."""
