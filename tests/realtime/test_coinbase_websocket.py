@@ -204,7 +204,7 @@ async def test_the_book_of_level2_is_maintained(settings, venue, until, true_dep
         book = client.book("BTC-USD")
         await until(lambda: book.depth_exact(50) == true_depth(venue, "coinbase", "BTC/USD", 50))
         assert book.trust is Trust.SOUND
-        assert book.spread() > 0
+        assert book.spread > 0
 
 
 # ── keys ──────────────────────────────────────────────────────────────────────
