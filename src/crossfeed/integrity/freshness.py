@@ -196,7 +196,7 @@ class Freshness:
         watch = _Watch(trust, gate, age_limit_ns, is_event_like=is_event_like)
         watch.since_ns = watch.learned_at_ns = mono_ns
         self._watches[trust.stream] = watch
-        self._find_due(mono_ns)
+        self.next_due_ns = min(self.next_due_ns, mono_ns + 1)
 
     def unwatch(self, stream: Stream) -> None:
         """Watch over a stream no longer."""
@@ -209,7 +209,7 @@ class Freshness:
         if watch is not None:
             watch.tries = 0
             self._await_first(watch, mono_ns)
-            self._find_due(mono_ns)
+            self.next_due_ns = min(self.next_due_ns, mono_ns + 1)
 
     def _await_first(self, watch: _Watch, mono_ns: int) -> None:
         """Set the deadline of a first datum; later ones are ever more patient."""

@@ -55,6 +55,8 @@ class Connection:
         manager: The WebSocket connection.
         core: Codec, integrity and books for its frames.
         freshness: Watches over the streams it carries.
+        shard: Number of the share of the subscriptions it carries; all lines of a share have the
+            same.
         rotate_at_ns: Monotonic time at which it is to be replaced; 0: never.
         wants: Its subscriptions and where they stand.
         refused: Refused subscriptions with the venue's reason.
@@ -75,6 +77,7 @@ class Connection:
         self._has_opened = False
         self._frames = 0
         self.rotate_at_ns = 0
+        self.shard = 0
 
     @property
     def is_live(self) -> bool:

@@ -8,6 +8,7 @@ connecting, subscribing, REST requests, timers, fall-back.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -119,6 +120,7 @@ class Session:
         self._asked: set[Request] = set()
         self._requests: dict[Request, Want] = {}
         self._number = 0
+        self._shards = 0
         self._opened_mono_ns = 0
         self._is_open = False
 
@@ -202,12 +204,18 @@ class Session:
         self._asked.update(requests)
         wants = self._note(self._with_companions(requests))
         fresh = [want for want in wants if self._carrier(want) is None]
-        room = [c for c in self.connections if len(c.wants) < self._capacity()]
-        if room and len(room[0].wants) + len(fresh) <= self._capacity():
-            await room[0].add(fresh)
+        capacity = self._capacity()
+        room = [c for c in self.connections if len(c.wants) + len(fresh) <= capacity]
+        if room and fresh:
+            lines = [c for c in self.connections if c.shard == room[0].shard]
+            await asyncio.gather(*(connection.add(fresh) for connection in lines))
         elif fresh:
             await self.links.connect(self._place(fresh), self.settings.connect_deadline_s)
-        self._check_refusals(wants)
+        try:
+            self._check_refusals(wants)
+        except VenueError:
+            await self.remove(requests)
+            raise
 
     async def remove(self, requests: Sequence[Request]) -> None:
         """Remove requests; a want without any request left is unsubscribed."""
@@ -265,12 +273,14 @@ class Session:
     def _make(self, wants: Sequence[Want]) -> list[Connection]:
         """Make one connection for `wants` (with lines: one per line)."""
         made: list[Connection] = []
+        self._shards += 1
         for _ in range(self.settings.lines):
             self._number += 1
             codec = self.venue.make_codec(self.table, self.options)
             name = f"{self.venue.name}-{self._number}"
             core = PureCore(codec, self.streams, name)
             connection = self.links.make_connection(self, name, core, wants)
+            connection.shard = self._shards
             made.append(connection)
         return made
 
@@ -283,7 +293,10 @@ class Session:
         codec = self.venue.make_codec(self.table, self.options)
         name = f"{self.venue.name}-{self._number}"
         wants = [want for want in connection.wants if want not in connection.refused]
-        return self.links.make_connection(self, name, PureCore(codec, self.streams, name), wants)
+        core = PureCore(codec, self.streams, name)
+        twin = self.links.make_connection(self, name, core, wants)
+        twin.shard = connection.shard
+        return twin
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put `new` into the place of `old`, which is about to be closed."""

@@ -6,16 +6,19 @@ import difflib
 from collections.abc import Iterable
 
 from crossfeed.errors import UnknownSymbolError
-from crossfeed.model.instrument import Instrument, split_unified
+from crossfeed.model.instrument import Instrument
 
 __all__ = ["SymbolTable"]
 
 
 class SymbolTable:
-    """All instruments of one venue, found by the venue's symbol, by its other names, or by unified name.
+    """All instruments of one venue.
 
-    Created with the venue's built-in instruments, so that it works offline; `adopt` takes the venue's
-    live metadata over them. A unified name maps to exactly one instrument (the one adopted last).
+    Found by the venue's symbol, by its other names, or by unified name.
+
+    Created with the venue's built-in instruments, so that it works offline; `adopt` takes the
+    venue's live metadata over them. A unified name maps to exactly one instrument (the one adopted
+    last).
     """
 
     def __init__(self, venue: str, instruments: Iterable[Instrument] = ()) -> None:
@@ -42,13 +45,16 @@ class SymbolTable:
         """Return the instrument of a venue symbol or alias, None if unknown."""
         return self._by_symbol.get(symbol) or self._by_symbol.get(self._by_alias.get(symbol, ""))
 
+    def _lookup(self, name: str) -> Instrument | None:
+        return self.get(name) or self._by_symbol.get(self._by_unified.get(name, ""))
+
     def find(self, name: str) -> Instrument:
         """Return the instrument of a venue symbol, alias or unified name.
 
         Raises:
             UnknownSymbolError: The venue lists no such thing; the text names the nearest ones.
         """
-        instrument = self.get(name) or self._by_symbol.get(self._by_unified.get(name, ""))
+        instrument = self._lookup(name)
         if instrument is not None:
             return instrument
         known = [*self._by_symbol, *self._by_unified]
@@ -68,17 +74,12 @@ class SymbolTable:
         Raises:
             UnknownSymbolError: None of them is listed.
         """
-        try:
-            return self.find(name)
-        except UnknownSymbolError:
-            if "/" not in name:
-                raise
-            base, _ = split_unified(name)
-            for quote in quotes:
-                symbol = self._by_unified.get(f"{base}/{quote}")
-                if symbol is not None:
-                    return self._by_symbol[symbol]
-            raise
+        names = [name]
+        if "/" in name:
+            base = name.partition("/")[0]
+            names += [f"{base}/{quote}" for quote in quotes]
+        found = next(filter(None, map(self._lookup, names)), None)
+        return found if found is not None else self.find(name)
 
     def instruments(self) -> list[Instrument]:
         """Return all instruments, in the order of adoption."""
