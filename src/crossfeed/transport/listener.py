@@ -58,6 +58,19 @@ ListenerFactory = Callable[["WebSocketConnection"], Any]
 class FrameListener(picows.WSListener):
     """The listener in Python. Made by the connection, one for each; satisfies `Listener`."""
 
+    # Slots are not for memory here: attributes of a subclass of picows' compiled type are a third
+    # slower without them (0.62 against 0.44 us a frame in all).
+    __slots__ = (
+        "_connection",
+        "_monotonic_ns",
+        "byte_count",
+        "frame_count",
+        "is_plain",
+        "last_frame_ns",
+        "on_frame",
+        "wall_offset_ns",
+    )
+
     def __init__(self, connection: WebSocketConnection) -> None:
         """Serve `connection`."""
         self._connection = connection
