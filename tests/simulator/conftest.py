@@ -35,6 +35,7 @@ class RawClient:
         self._reader, self._writer = reader, writer
         self.answers_pings = True
         self.pings = []
+        self._reading = None
 
     @classmethod
     async def connect(cls, url: str, *, tls=None):
@@ -77,7 +78,7 @@ class RawClient:
     async def receive(self, timeout_s: float = DEADLINE_S) -> bytes:
         """Return the next text message."""
         while True:
-            opcode, data = await asyncio.wait_for(self._frame(), timeout_s)
+            opcode, data = await self._next_frame(timeout_s)
             if opcode in {1, 2}:
                 return data
             if opcode == 9:
@@ -89,6 +90,16 @@ class RawClient:
                 self.send_frame(data, 8)
                 self._writer.close()
                 raise Closed(code, data[2:].decode())
+
+    async def _next_frame(self, timeout_s: float):
+        """Wait for a frame; a timeout leaves the reading where it is, so that no byte is lost."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._frame())
+        done, _ = await asyncio.wait({self._reading}, timeout=timeout_s)
+        if not done:
+            raise TimeoutError
+        reading, self._reading = self._reading, None
+        return reading.result()
 
     async def _frame(self):
         try:
@@ -115,6 +126,11 @@ class RawClient:
                 return found, end
 
     async def close(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Closed):
+                await reading
         if not self._writer.is_closing():
             self._writer.close()
         with contextlib.suppress(TimeoutError, OSError):

@@ -26,7 +26,7 @@ def make_series():
     return BarSeries("seed", START_NS, 100, 5_000, 10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(trades, st.booleans())
 def test_sums_equal_the_trades(steps, is_read_between):
     series = make_series()

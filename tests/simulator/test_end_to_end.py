@@ -80,7 +80,7 @@ async def test_a_correct_client_counts_what_the_ledger_counts(raw_client, closed
         async with asyncio.TaskGroup() as group:
             for venue, one in tallies.items():
                 group.create_task(follow(raw_client, closed, simulator, venue, one, over))
-            await asyncio.sleep(1.6)
+            await asyncio.sleep(1.4 if faults else 0.4)
             await simulator.drain(grace_s=0.3)
             await asyncio.sleep(0.2)
             over.set()
@@ -100,7 +100,7 @@ async def test_a_correct_client_counts_what_the_ledger_counts(raw_client, closed
         assert one.volume[stream] == pytest.approx(float(record.volume(line.lots)), abs=1e-6), (
             stream
         )
-    assert seen > 1_000
+    assert seen > 300
     totals = simulator.ledger.totals()
     assert (totals["gaps"] > 0) == (faults is not None)
     assert (totals["duplicates"] > 0) == (faults is not None)

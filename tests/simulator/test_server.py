@@ -250,6 +250,28 @@ async def test_expired_certificates_can_be_made(tmp_path, raw_client):
             await raw_client.connect(simulator.ws_url("binance") + STREAM, tls=client_context)
 
 
+async def test_a_broken_market_is_told_and_raised(monkeypatch):
+    simulator = Simulator(venues=("binance",))
+    told = asyncio.Event()
+    simulator.on_failure = told.set
+    await simulator.start()
+
+    def broken(now_ns):
+        raise RuntimeError(now_ns)
+
+    monkeypatch.setattr(simulator.world, "step", broken)
+    await asyncio.wait_for(told.wait(), 5.0)
+    await asyncio.wait_for(simulator.drain(), 5.0)
+    with pytest.raises(RuntimeError):
+        await simulator.close()
+    await simulator.close()
+
+
+def test_a_second_api_shares_the_rate_of_its_books():
+    simulator = Simulator(("coinbase_advanced",), rate_per_s={"coinbase_advanced": 7.0})
+    assert simulator.world.options.rate_per_s == {"coinbase": 7.0}
+
+
 async def test_closing_twice_and_starting_twice_are_harmless():
     simulator = Simulator(venues=("binance",))
     assert "not started" in repr(simulator)

@@ -145,6 +145,8 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     status: int = 503
     retry_after_s: int | None = None
     path: str = ""
+    #: handshake redirect: where to.
+    location: str = "http://127.0.0.1:9/"
 
     @property
     def is_message(self) -> bool:

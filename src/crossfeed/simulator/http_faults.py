@@ -59,5 +59,5 @@ def handshake_fault(rule: FaultRule, request: Request) -> Response:
     if rule.variant == "stalled":
         return Response(503, delay_s=_FOREVER_S)
     if rule.variant == "redirect":
-        return Response(302, b"", {"Location": rule.path or "http://127.0.0.1:9/"})
+        return Response(302, b"", {"Location": rule.location})
     return json_response({"message": "fault"}, rule.status, _retry_after(rule))

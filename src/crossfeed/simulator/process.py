@@ -98,6 +98,7 @@ async def _serve(simulator: Simulator, options: SimulatorOptions) -> None:
     if options.ends_with_stdin:
         os.set_blocking(sys.stdin.fileno(), False)
         loop.add_reader(sys.stdin.fileno(), _drain_stdin, over)
+    simulator.on_failure = over.set
     async with simulator:
         _announce(simulator, is_json=options.is_json)
         with contextlib.suppress(TimeoutError):

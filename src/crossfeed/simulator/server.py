@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
 import ssl
 import struct
-import termios
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -274,8 +272,11 @@ class Connection(asyncio.Protocol):
 def _unsent(sock: socket.socket) -> int:
     """Return the bytes the peer's kernel has not acknowledged, 0 where that cannot be asked."""
     try:
+        import fcntl
+        import termios
+
         raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    except OSError:
+    except (ImportError, OSError):
         return 0
     return int(struct.unpack("i", raw)[0])
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -88,11 +87,7 @@ class Simulator:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.venues: dict[str, Venue] = {name: venue_named(name) for name in venues}
         owners = {venue.owner: venue_named(venue.owner) for venue in self.venues.values()}
-        rates = (
-            {name: float(rate_per_s) for name in owners}
-            if isinstance(rate_per_s, int | float)
-            else {name: float(rate_per_s.get(name, 0.0)) for name in owners}
-        )
+        rates = {name: self._rate_of(rate_per_s, name) for name in owners}
         options = WorldOptions(
             symbols=tuple(symbols),
             seed=seed,
@@ -112,11 +107,20 @@ class Simulator:
         self._control: PortServer | None = None
         self._drain: Drain | None = None
         self._drained = asyncio.Event()
+        #: Called if the market breaks down; `close` then raises why.
+        self.on_failure: Callable[[], None] | None = None
         schedule = load_schedule(faults)
         if schedule is not None:
             self.inject(*schedule.fault)
         self._servers: dict[str, PortServer] = {}
         self._pump_task: asyncio.Task[None] | None = None
+
+    def _rate_of(self, rate_per_s: float | Mapping[str, float], owner: str) -> float:
+        """Return the rate of an owner's books: the highest given for it or a venue showing them."""
+        if isinstance(rate_per_s, int | float):
+            return float(rate_per_s)
+        names = [owner, *(name for name, one in self.venues.items() if one.owner == owner)]
+        return max(float(rate_per_s.get(name, 0.0)) for name in names)
 
     # ── life ───────────────────────────────────────────────────────────────
 
@@ -133,20 +137,35 @@ class Simulator:
             await self._control.start("127.0.0.1", self._control_port, None)
         # Owned here, awaited in close(): the simulator's own lifetime is the task's scope.
         self._pump_task = asyncio.create_task(self._pump(), name="simulator-pump")
+        self._pump_task.add_done_callback(self._on_pump_end)
+
+    def _on_pump_end(self, task: asyncio.Task[None]) -> None:
+        """Tell the owner that the market has broken down; `close` raises why."""
+        if not task.cancelled() and task.exception() is not None:
+            self._drained.set()
+            if self.on_failure is not None:
+                self.on_failure()
 
     async def close(self) -> None:
-        """Stop the market, end all connections, free the ports."""
+        """Stop the market, end all connections, free the ports.
+
+        Raises:
+            Exception: whatever broke the market down, if something did (a fault of ours).
+        """
         task, self._pump_task = self._pump_task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        for server in self._servers.values():
-            await server.close()
-        self._servers.clear()
-        if self._control is not None:
-            await self._control.close()
-            self._control = None
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+                if not task.cancelled():
+                    task.result()
+        finally:
+            for server in self._servers.values():
+                await server.close()
+            self._servers.clear()
+            if self._control is not None:
+                await self._control.close()
+                self._control = None
 
     async def __aenter__(self) -> Self:
         """Start."""

@@ -137,7 +137,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
 def test_any_message_gets_an_answer(room, payload):
     link = room.connect("binance", "/ws")

@@ -95,7 +95,7 @@ def test_one_bad_product_refuses_the_whole_message(room):
     assert [one["name"] for one in remains["channels"]] == ["heartbeat"]
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=30)
     | st.fixed_dictionaries(

@@ -95,7 +95,7 @@ def test_subscribing_twice_is_refused(room):
     assert ask(link, channel="book", symbol=["BTC/USD"])[0]["success"]
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=30)
     | st.fixed_dictionaries(
