@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from crossfeed.integrity.plausibility import PriceBand
 from crossfeed.model.events import Candle, Heartbeat, MarketData, VenueStatus
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.trust import Trust
@@ -12,7 +13,7 @@ from crossfeed.runtime.counters import Counters
 if TYPE_CHECKING:
     from crossfeed.runtime.streams import StreamSet
 
-__all__ = ["HeartbeatGate", "IntervalSorter", "Passage", "StatusGate", "Tee"]
+__all__ = ["BandGate", "HeartbeatGate", "IntervalSorter", "Passage", "StatusGate", "Tee"]
 
 CLOSED_WORDS: Final = frozenset({"delisted", "halt", "halted", "break", "end_of_day", "offline"})
 OPEN_WORDS: Final = frozenset({"online", "trading", "open"})
@@ -44,6 +45,21 @@ class Passage:
         """Pass it on."""
         self._counters.unasked += 1
         out.events.append(event)
+
+
+class BandGate:
+    """Marks implausible prices before the stream's own gate sees them."""
+
+    __slots__ = ("_check", "inner")
+
+    def __init__(self, inner: Gate, band: PriceBand) -> None:
+        """Stand before `inner`; `band` is shared by all streams of the symbol."""
+        self.inner = inner
+        self._check = band.check
+
+    def admit(self, event: MarketData, out: Output) -> None:
+        """Hand the event on, marked SUSPECT where its price is far from the last good one."""
+        self.inner.admit(self._check(event), out)
 
 
 class Tee:

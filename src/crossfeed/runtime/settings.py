@@ -37,6 +37,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         poll_interval_s: Distance of those polls.
         rotate_margin_s: A connection is replaced this long before the venue would cut it.
         audit_interval_s: Each book is compared with a REST image this often; 0 never.
+        price_band: A price this many times above or below the last good one is marked SUSPECT and
+            kept out of aggregates; the band follows a move that lasts. 0 marks nothing.
         proxy: Proxy URL; credentials in it are masked wherever shown.
         ca_file: PEM file of a private certificate authority.
         streams_per_connection: Streams on one connection; 0: the venue's own limit.
@@ -65,6 +67,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     poll_interval_s: float = 2.0
     rotate_margin_s: float = 3600.0
     audit_interval_s: float = 600.0
+    price_band: float = 1.5
     proxy: str = ""
     ca_file: str = ""
     streams_per_connection: int = 0
@@ -89,6 +92,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ConfigError(msg, field="backfill")
         if not 1 <= self.lines <= LINES_MAX:
             raise ConfigError(f"must be 1 or 2, not {self.lines}", field="lines")
+        if self.price_band and not self.price_band > 1:
+            raise ConfigError("must be 0 (off) or above 1", field="price_band")
         if bool(self.api_key) != bool(self.api_secret):
             raise ConfigError("api_key and api_secret belong together", field="api_key")
         for name in ("metadata_deadline_s", "connect_deadline_s", "poll_interval_s"):

@@ -13,6 +13,7 @@ from crossfeed.integrity.backfill import BackfillPolicy
 from crossfeed.integrity.continuity import IdGate
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.open_gates import ChainGate, OpenGate
+from crossfeed.integrity.plausibility import BandLimits, PriceBand
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import RestRequest, Want
 from crossfeed.model.events import (
@@ -37,7 +38,14 @@ from crossfeed.model.trust import Trust
 from crossfeed.runtime.book_flow import BookFlow
 from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier, StreamGate
 from crossfeed.runtime.counters import Counters
-from crossfeed.runtime.gates import HeartbeatGate, IntervalSorter, Passage, StatusGate, Tee
+from crossfeed.runtime.gates import (
+    BandGate,
+    HeartbeatGate,
+    IntervalSorter,
+    Passage,
+    StatusGate,
+    Tee,
+)
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.base import Channel, Venue
 
@@ -60,6 +68,7 @@ CLASSES: Final[dict[str, type[MarketData]]] = {
     "full": OrderEvent,
 }
 BOOK_CLASSES: Final = (BookSnapshot, BookDelta, DepthDelta)
+BANDED: Final = frozenset({"trade", "agg_trade", "book_ticker", "ticker", "mini_ticker"})
 NUMBERS: Final = {"id": "trade_id", "sequence": "sequence"}
 
 
@@ -97,6 +106,7 @@ class StreamSet:
         self._by_want: dict[Want, list[Flow]] = {}
         self._books: dict[str, BookFlow] = {}
         self._tables: dict[str, GateTable] = {}
+        self._bands: dict[str, PriceBand] = {}
         self._retired_duplicates = 0
         self._wants_deltas = False
         self._wants_books = False
@@ -251,10 +261,19 @@ class StreamSet:
             table[key] = HeartbeatGate(entry, self)
         elif kind == "status":
             table[key] = StatusGate(entry, self)
+        elif kind in BANDED and self._settings.price_band:
+            table[key] = BandGate(entry, self._band(symbol))
         elif key in table:
             table[key] = Tee((entry, table[key]))
         else:
             table[key] = entry
+
+    def _band(self, symbol: str) -> PriceBand:
+        """Return the price band of a symbol: one for all its streams."""
+        band = self._bands.get(symbol)
+        if band is None:
+            band = self._bands[symbol] = PriceBand(BandLimits(ratio=self._settings.price_band))
+        return band
 
     def of(self, want: Want) -> list[Flow]:
         """Return the open streams that `want` carries."""
@@ -458,4 +477,5 @@ class StreamSet:
             "gaps_lost": totals.lost,
             "events_missing": totals.events_missing,
             "events_repaired": totals.events_repaired,
+            "suspect": sum(band.suspects for band in self._bands.values()),
         }
