@@ -57,6 +57,7 @@ class Connection:
         freshness: Watches over the streams it carries.
         shard: Number of the share of the subscriptions it carries; all lines of a share have the
             same.
+        place: Which of the venue's addresses it goes to.
         rotate_at_ns: Monotonic time at which it is to be replaced; 0: never.
         wants: Its subscriptions and where they stand.
         refused: Refused subscriptions with the venue's reason.
@@ -78,6 +79,7 @@ class Connection:
         self._frames = 0
         self.rotate_at_ns = 0
         self.shard = 0
+        self.place = 0
 
     @property
     def is_live(self) -> bool:

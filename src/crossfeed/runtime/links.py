@@ -29,6 +29,7 @@ __all__ = ["Links"]
 
 log = logging.getLogger("crossfeed.session")
 
+FAILURES_PER_ADDRESS = 2
 READY_DEADLINE_S = 10.0
 READY_POLL_S = 0.05
 
@@ -61,9 +62,18 @@ class Links:
         self._rotating: list[Connection] = []
         self.gate = VenueGate(AdmissionLimits(windows=windows), clock=clock, random=random)
 
-    def ws_url(self, codec: Codec, wants: Sequence[Want]) -> str:
-        """Return the address of a connection that is to carry `wants`."""
-        base = (self.settings.ws_url or self.endpoint.ws_url).rstrip("/")
+    def ws_url(self, codec: Codec, wants: Sequence[Want], place: int = 0) -> str:
+        """Return the address of a connection that is to carry `wants`.
+
+        Args:
+            codec: Knows the venue's path.
+            wants: What it is to carry.
+            place: Which of the addresses: lines begin at different ones, and a connection that
+                keeps failing goes on to the next.
+        """
+        own = self.settings.ws_url or self.endpoint.ws_url
+        bases = (own, *self.settings.alternate_ws_urls)
+        base = bases[place % len(bases)].rstrip("/")
         path, question, query = codec.url_path(wants).partition("?")
         # An address that a user copied whole has the venue's path already.
         return base + ("" if base.endswith(path) else path) + question + query
@@ -123,7 +133,12 @@ class Links:
         connection.wants = dict.fromkeys(wants, WantState.NOTED)
         manager.on_frame(connection.on_frame)
         manager.on_open(connection.on_open)
-        manager.set_url_provider(lambda _: self.ws_url(core.codec, list(connection.wants)))
+
+        def address(failures: int) -> str:
+            place = connection.place + failures // FAILURES_PER_ADDRESS
+            return self.ws_url(core.codec, list(connection.wants), place)
+
+        manager.set_url_provider(address)
         manager.on_error(session.report)
 
         def on_state(old: ConnectionState, new: ConnectionState) -> None:

@@ -274,13 +274,13 @@ class Session:
         """Make one connection for `wants` (with lines: one per line)."""
         made: list[Connection] = []
         self._shards += 1
-        for _ in range(self.settings.lines):
+        for line in range(self.settings.lines):
             self._number += 1
             codec = self.venue.make_codec(self.table, self.options)
             name = f"{self.venue.name}-{self._number}"
             core = PureCore(codec, self.streams, name)
             connection = self.links.make_connection(self, name, core, wants)
-            connection.shard = self._shards
+            connection.shard, connection.place = self._shards, line
             made.append(connection)
         return made
 
@@ -295,7 +295,7 @@ class Session:
         wants = [want for want in connection.wants if want not in connection.refused]
         core = PureCore(codec, self.streams, name)
         twin = self.links.make_connection(self, name, core, wants)
-        twin.shard = connection.shard
+        twin.shard, twin.place = connection.shard, connection.place
         return twin
 
     def replace(self, old: Connection, new: Connection) -> None:
@@ -330,6 +330,7 @@ class Session:
                 case Resubscribe():
                     self._resubscribe(connection, command)
                 case Reconnect():
+                    connection.place += command.is_other_endpoint
                     self.tasks.spawn(connection.manager.reconnect(command.cause), "reconnect")
                 case Rotate():
                     self.tasks.spawn(self.links.rotate(self, connection, command.cause), "rotate")

@@ -20,6 +20,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         endpoint: Name of one of the venue's endpoints ("production", "us", "market-data" ...).
         ws_url: WebSocket base URL that replaces the endpoint's; empty: the endpoint's own.
         rest_url: REST base URL that replaces the endpoint's; empty: the endpoint's own.
+        alternate_ws_urls: Further addresses of the same service: the second line begins at the
+            first of them, and a connection that keeps failing or falls silent goes on to the next.
         api_key: Credentials, where the venue takes them for market data; masked wherever shown.
         api_secret: The same.
         api_passphrase: The same.
@@ -52,6 +54,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     endpoint: str = ""
     ws_url: str = ""
     rest_url: str = ""
+    alternate_ws_urls: tuple[str, ...] = ()
     api_key: str = ""
     api_secret: str = ""
     api_passphrase: str = ""
