@@ -402,6 +402,25 @@ async def test_tls_is_not_given_up_by_a_redirect(serve: Serve, pki: SimpleNamesp
 # ── TLS ───────────────────────────────────────────────────────────────────────
 
 
+# Python 3.13 verifies strictly (RFC 5280): an authority says what it may do, a certificate who issued it.
+CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def issued_by(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    """Name the key a certificate is signed with."""
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Make a certificate authority of our own and certificates of all kinds."""
@@ -440,6 +459,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
             .not_valid_before(now - 10 * day)
             .not_valid_after(until)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(issued_by(key if own else ca_key), critical=False)
             .sign(key if own else ca_key, hashes.SHA256())
         )
         return write(name, key, cert)
@@ -453,6 +473,10 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         .not_valid_before(now - 10 * day)
         .not_valid_after(now + day)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False
+        )
+        .add_extension(CA_USAGE, critical=True)
         .sign(ca_key, hashes.SHA256())
     )
     ca = folder / "ca.pem"
