@@ -402,7 +402,7 @@ async def test_tls_is_not_given_up_by_a_redirect(serve: Serve, pki: SimpleNamesp
 # ── TLS ───────────────────────────────────────────────────────────────────────
 
 
-# Python 3.13 verifies strictly (RFC 5280): an authority says what it may do, a certificate who issued it.
+# Python 3.13 is strict (RFC 5280): an authority says what it may do, a certificate who made it.
 CA_USAGE = x509.KeyUsage(
     digital_signature=False,
     content_commitment=False,
