@@ -147,6 +147,15 @@ def test_market_order_on_an_empty_side_is_cancelled():
     ]
 
 
+def test_a_market_of_takers_only_does_not_run_dry():
+    market = make_market()
+    flow = make_flow(market, taker_share=1.0)
+    for step in range(2_000):
+        flow.act(START_NS + step * 1_000_000)
+        assert market.fills
+    assert len(market.book.orders) > 50
+
+
 def test_the_price_follows_the_reference():
     market = make_market()
     flow = make_flow(market)

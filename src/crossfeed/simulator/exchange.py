@@ -84,6 +84,7 @@ class Exchange:
         self.refuse: Callable[[Request, int], Response | None] | None = None
         self.tamper: Callable[[Request, int], Response | None] | None = None
         self._numbers = 0
+        self._pushing: set[tuple[str, str, str]] = set()
         #: Sessions that may have output; the shell takes and clears them.
         self.instruments: dict[str, Instrument] = {
             instrument.symbol: instrument for instrument in world.instruments(self.owner)
@@ -210,6 +211,23 @@ class Exchange:
             return (now_ns // period_ns + 1) * period_ns if task(now_ns) else None
 
         self.scheduler.at((self.scheduler.now_ns // period_ns + 1) * period_ns, run)
+
+    def push_while_wanted(
+        self, stream: Stream, period_ns: int, push: Callable[[int], None]
+    ) -> None:
+        """Call `push` on the grid of `period_ns` while a stream has subscribers; never twice."""
+        if stream.key in self._pushing:
+            return
+        self._pushing.add(stream.key)
+
+        def tick(now_ns: int) -> bool:
+            if not stream.groups:
+                self._pushing.discard(stream.key)
+                return False
+            push(now_ns)
+            return True
+
+        self.every(period_ns, tick)
 
     # ── faults ─────────────────────────────────────────────────────────────
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 __all__ = ["as_list", "as_object"]
@@ -14,7 +15,4 @@ def as_object(value: object) -> dict[str, Any] | None:
 
 def as_list(value: object) -> list[Any] | None:
     """Return a decoded JSON array, None if the value is something else."""
-    if not isinstance(value, list):
-        return None
-    found: list[Any] = value
-    return found
+    return list(cast("Iterable[Any]", value)) if isinstance(value, list) else None

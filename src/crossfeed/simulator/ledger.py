@@ -315,7 +315,7 @@ class Ledger:
             "duplicates": sum(line.duplicates for line in lines),
             "late": sum(line.late for line in lines),
             "desyncs": sum(line.desyncs for line in lines),
-            "tails": sum(1 for line in lines if line.has_tail),
+            "tails": sum(line.has_tail for line in lines if line.stream.chain != "none"),
             "violations": sum(self.violations.values()),
         }
 

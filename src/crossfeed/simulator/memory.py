@@ -111,7 +111,7 @@ class MemorySimulator:
         faults: str | Path | Schedule | None = None,
         clock: ManualClock | None = None,
         taker_share: float = 0.35,
-        orders_wanted: int = 400,
+        orders_wanted: int | None = None,
     ) -> None:
         """Build the venues at the clock's present time. Options as for `Simulator`."""
         self.clock = clock if clock is not None else ManualClock()

@@ -27,6 +27,7 @@ _AMEND_SHARE = 0.04
 OPENING_TRADES = 60
 _MS = 1_000_000
 _HALF = 0.5
+_REFILLS = 2
 _LARGE_TAKER_SHARE = 0.08
 
 
@@ -99,6 +100,11 @@ class OrderFlow:
         orders = market.book.orders
         if roll < self._taker_share:
             self._take(fair)
+            # What was taken is quoted anew, or a market of takers only would run dry.
+            for _ in range(_REFILLS):
+                if len(orders) < self._orders_wanted:
+                    book = market.book
+                    self._place(fair, is_buy=len(book.bid_prices) < len(book.ask_prices))
         else:
             surplus = len(orders) / self._orders_wanted - 1.0
             if self._random() < _HALF + 2.0 * surplus:

@@ -34,7 +34,8 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     #: Rates of single venues, over `rate_per_s`.
     venue_rates_per_s: Mapping[str, float] = {}
     taker_share: float = 0.35
-    orders_wanted: int = 400
+    #: Resting orders per market; None: 400, with many symbols 100.
+    orders_wanted: int | None = None
     seed: int = 1
     #: A profile (none, default, harsh) or the path of a TOML schedule.
     faults: str = "none"
@@ -158,7 +159,7 @@ def parse_arguments(arguments: Sequence[str]) -> SimulatorOptions:
     add("--symbol-count", type=int, default=0, help="add made-up symbols up to this many")
     add("--rate", type=float, default=200.0, help="market actions a second per venue")
     add("--taker-share", type=float, default=0.35, help="share of market orders")
-    add("--orders", type=int, default=400, help="resting orders per market")
+    add("--orders", type=int, default=None, help="resting orders per market")
     add("--seed", type=int, default=1, help="the same seed gives the same markets")
     add("--faults", default="none", help="a profile (none, default, harsh) or a TOML file")
     add("--host", default="127.0.0.1", help="address to listen on")

@@ -30,6 +30,7 @@ __all__ = ["Simulator"]
 DEFAULT_VENUES = ("binance", "coinbase", "kraken")
 DEFAULT_SYMBOLS = ("BTC/USD", "ETH/USD")
 _NS = 1_000_000_000
+_ORDERS, _ORDERS_FEW, _SYMBOLS_MANY = 400, 100, 50
 #: Longest and shortest rest of the pump, seconds.
 _REST_MAX_S = 0.01
 _REST_MIN_S = 0.001
@@ -60,7 +61,7 @@ class Simulator:
         control_port: int | None = None,
         tls: ssl.SSLContext | None = None,
         taker_share: float = 0.35,
-        orders_wanted: int = 400,
+        orders_wanted: int | None = None,
     ) -> None:
         """Prepare; nothing listens before `start`.
 
@@ -77,7 +78,7 @@ class Simulator:
             control_port: Also listen for control requests there (0: a free port); None: do not.
             tls: Serve TLS with this context.
             taker_share: Share of actions that are market orders.
-            orders_wanted: Resting orders per market.
+            orders_wanted: Resting orders per market; None: 400, with many symbols 100.
 
         Raises:
             ConfigError: an unknown venue, a bad symbol, rate or schedule.
@@ -93,7 +94,13 @@ class Simulator:
             seed=seed,
             rate_per_s=rates,
             taker_share=taker_share,
-            orders_wanted=orders_wanted,
+            orders_wanted=(
+                orders_wanted
+                if orders_wanted is not None
+                else _ORDERS_FEW
+                if len(symbols) > _SYMBOLS_MANY
+                else _ORDERS
+            ),
         )
         self.ledger = Ledger()
         self.world = World(

@@ -71,11 +71,14 @@ class BookHistory:
         An id inside an action's range gives the state before that action: venues publish whole
         actions only.
         """
+        found: _Page | None = None
         for page in reversed(self._pages):
             if page.ids and page.ids[0] <= update_id:
-                count = bisect_right(page.ids, update_id)
-                return self._rebuild(page, count)
-        return None
+                if update_id <= page.ids[-1]:
+                    return self._rebuild(page, bisect_right(page.ids, update_id))
+                # Not in it: after its last change, or of an older numbering (see restart_ids).
+                found = found or page
+        return None if found is None else self._rebuild(found, len(found.ids))
 
     def at_time(self, time_ns: int) -> BookState | None:
         """Return the book as it was at `time_ns`, None if that is forgotten."""

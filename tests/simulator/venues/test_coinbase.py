@@ -261,6 +261,20 @@ def test_status_lists_products_and_currencies(room):
     assert [one["id"] for one in found[0]["products"]] == ["BTC-USD", "ETH-USD"]
 
 
+def test_subscribing_anew_does_not_double_the_pushes(room):
+    link = room.connect("coinbase")
+    for _ in range(3):
+        link.send(b'{"type":"subscribe","channels":[{"name":"status"}]}')
+        subscribe(link, ["heartbeat"])
+        link.send(b'{"type":"unsubscribe","channels":["status","heartbeat"]}')
+    link.send(b'{"type":"subscribe","channels":[{"name":"status"}]}')
+    subscribe(link, ["heartbeat"])
+    link.receive()
+    room.advance(10 * S)
+    kinds = [one["type"] for one in messages(link)]
+    assert (kinds.count("status"), kinds.count("heartbeat")) == (2, 10)
+
+
 # ── REST ──────────────────────────────────────────────────────────────────────
 
 

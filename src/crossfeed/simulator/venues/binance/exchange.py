@@ -88,15 +88,11 @@ class BinanceExchange(Exchange):
         if stream is None:
             record = self.ledger.stream((self.name, name.channel, ""), "", "none")
             stream = self._all_market[name.channel] = Stream(record)
-        elif stream.groups:
-            return stream
         seen: dict[str, int] = {}
         prefix = prefix_of(name.name)
         target = stream
 
-        def push(now_ns: int) -> bool:
-            if not target.groups:
-                return False
+        def push(now_ns: int) -> None:
             boards = [self.binance_board(symbol) for symbol in self.lively()]
             changed = [
                 board
@@ -116,7 +112,6 @@ class BinanceExchange(Exchange):
                     return b"[" + b",".join(parts) + b"]"
 
                 publish_plain(target, prefix, write)
-            return True
 
-        self.every(name.period_ms * _MS, push)
+        self.push_while_wanted(stream, name.period_ms * _MS, push)
         return stream

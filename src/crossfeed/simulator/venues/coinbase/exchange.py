@@ -67,23 +67,20 @@ class CoinbaseExchange(Exchange):
 
     def begin_status(self, session: CoinbaseSession) -> None:
         """Subscribe a session to the status channel and send it the first one."""
-        is_first = not self._status.groups
         sub = self.subscribe(session, self._status, 0)
         if sub is None:
             return
         session.put(self._status_body())
         sub.line.count(1, 0)
-        if is_first:
-            self.every(_STATUS_NS, self._push_status)
+        self.push_while_wanted(self._status, _STATUS_NS, self._push_status)
 
-    def _push_status(self, now_ns: int) -> bool:
-        """Publish the status while somebody wants it."""
+    def _push_status(self, now_ns: int) -> None:
+        """Publish the status."""
         del now_ns
         body = self._status_body()
         for subs in tuple(self._status.groups.values()):
             for sub in tuple(subs):
                 sub.deliver_plain(body)
-        return bool(self._status.groups)
 
     def _status_body(self) -> bytes:
         """Write products and currencies."""

@@ -85,7 +85,6 @@ class AdvancedExchange(Exchange):
     def begin_global(self, channel: str, session: AdvancedSession, now_ns: int) -> None:
         """Subscribe a session to heartbeats or status."""
         stream = self._streams[channel]
-        is_first = not stream.groups
         sub = self.subscribe(session, stream, 0)
         if sub is None:
             return
@@ -98,17 +97,13 @@ class AdvancedExchange(Exchange):
             session.put(write(now_ns))
             sub.line.count(1, 0)
 
-        def push(now_ns: int) -> bool:
-            if not stream.groups:
-                return False
+        def push(now_ns: int) -> None:
             body = write(now_ns)
             for subs in tuple(stream.groups.values()):
                 for one in tuple(subs):
                     one.deliver_plain(body)
-            return True
 
-        if is_first:
-            self.every(period_ns, push)
+        self.push_while_wanted(stream, period_ns, push)
 
     def _heartbeat_body(self, now_ns: int) -> bytes:
         return wire.heartbeat(now_ns, (now_ns - self.world.start_ns) // _NS)
