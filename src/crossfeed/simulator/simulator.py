@@ -223,7 +223,7 @@ class Simulator:
     def rest_url(self, venue: str) -> str:
         """Return the base of a venue's REST URLs."""
         scheme = "https" if self._tls is not None else "http"
-        return f"{scheme}://{self._host}:{self._server(venue).port}"
+        return f"{scheme}://{self._host}:{self._server(venue).port}{self.venues[venue].rest_path}"
 
     def _server(self, venue: str) -> PortServer:
         """Return a venue's server, if it runs."""

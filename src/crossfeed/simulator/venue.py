@@ -26,6 +26,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     make: Callable[[World, Ledger], Exchange]
     #: Path of the WebSocket URL.
     ws_path: str
+    #: Path that all REST requests begin with, part of the base URL.
+    rest_path: str = ""
 
 
 def find_venues() -> dict[str, Venue]:

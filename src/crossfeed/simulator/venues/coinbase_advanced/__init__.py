@@ -12,4 +12,5 @@ VENUE = Venue(
     listing=LISTING,
     make=AdvancedExchange,
     ws_path="",
+    rest_path="/api/v3/brokerage",
 )
