@@ -16,6 +16,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = sorted(ROOT.glob("src/crossfeed/native/*.pyx"))
+HEADERS = sorted(ROOT.glob("src/crossfeed/native/*.h"))
 REQUIRED = os.environ.get("CROSSFEED_NATIVE") == "require"
 
 
@@ -56,6 +57,7 @@ def native_extensions() -> list[Extension]:
                 f"crossfeed.native.{source.stem}",
                 [str(source.relative_to(ROOT))],
                 include_dirs=["src/crossfeed/native"],
+                depends=[str(header.relative_to(ROOT)) for header in HEADERS],
                 extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
             )
             for source in SOURCES

@@ -12,6 +12,8 @@ MODULE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 # One place each: the simulator is a program of its own that shares no code with the runtime.
 CLOCKS = frozenset({"runtime/clock.py", "simulator/clock.py"})
+# A benchmark measures the clock itself, from outside of what it measures.
+STOPWATCHES = ("cli/bench/",)
 # Where worlds are made up from a seed: `Random(seed)` gives the same world every time.
 SEEDED = ("simulator/", "testing/")
 CLOCK_MODULES = frozenset({"time", "random", "secrets"})
@@ -53,7 +55,7 @@ def no_print(path: str, text: str) -> Iterator[str]:
 
 def one_clock(path: str, text: str) -> Iterator[str]:
     """Time and randomness enter through the clock modules; elsewhere only a seeded `Random`."""
-    if path in CLOCKS:
+    if path in CLOCKS or path.startswith(STOPWATCHES):
         return
     for node in ast.walk(ast.parse(text)):
         for name in imported(node):
@@ -241,6 +243,13 @@ def test_seeded_worlds_may_use_random() -> None:
     assert list(one_clock("simulator/market.py", "from random import uniform\n"))
     assert list(one_clock("simulator/market.py", "import time\nx = time.monotonic\n"))
     assert not list(one_clock("simulator/market.py", "import time\nx = time.gmtime(0)\n"))
+
+
+def test_only_the_benchmark_may_measure() -> None:
+    """The stopwatch is the benchmark's, not the command line's."""
+    sample = "import time\nx = time.monotonic_ns()\n"
+    assert not list(one_clock("cli/bench/client.py", sample))
+    assert list(one_clock("cli/watch.py", sample))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
