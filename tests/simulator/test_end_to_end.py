@@ -141,7 +141,7 @@ def play(tally, profile, seed, seconds):
     return room, tallies
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize("profile", ["default", "harsh"])
 def test_virtual_minutes_of_faults_are_counted_exactly(tally, profile, seed):
     room, tallies = play(tally, profile, seed, 60)

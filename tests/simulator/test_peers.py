@@ -48,7 +48,7 @@ def make_client(simulator, venue):
         client.urls["api"]["ws"] = ws
     else:
         client = ccxt.coinbase()
-        client.urls["api"]["rest"] = rest
+        client.urls["api"]["rest"] = rest.removesuffix("/api/v3/brokerage")
         client.urls["api"]["ws"] = ws
         pair = {"id": "BTC-USD", "symbol": "BTC/USD", "base": "BTC", "quote": "USD"}
         more = {"type": "spot", "spot": True, "precision": {"price": 0.01, "amount": 1e-8}}

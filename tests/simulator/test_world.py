@@ -66,7 +66,7 @@ def test_the_trace_does_not_depend_on_the_step():
 
 def test_thousands_of_symbols_are_listed_at_once():
     room = MemorySimulator(
-        ("binance",), generated_symbols(3_000), rate_per_s=50.0, orders_wanted=40
+        ("binance",), generated_symbols(3_000), rate_per_s=20.0, orders_wanted=40
     )
     info = json.loads(room.rest("binance", "/api/v3/exchangeInfo").body)
     assert len(info["symbols"]) == 3_000
