@@ -143,6 +143,25 @@ def sim(  # noqa: PLR0913 - one parameter is one option
     return run_simulator(options)
 
 
+Pid = Annotated[int, Parameter(help="Process id of the feed, where several run.")]
+
+
+@app.command
+def gaps(*, venue: str = "", pid: Pid = 0, is_json: Json = False) -> int:
+    """Print the gap ledger of a feed that runs on this machine."""
+    from crossfeed.cli.control import run_gaps
+
+    return run(run_gaps(pid, venue, is_json=is_json))
+
+
+@app.command
+def resync(venue: str, symbol: str, *, pid: Pid = 0) -> int:
+    """Let a feed that runs on this machine rebuild one book."""
+    from crossfeed.cli.control import run_resync
+
+    return run(run_resync(venue, symbol, pid))
+
+
 @app.command
 def doctor(
     *,

@@ -18,6 +18,7 @@ from crossfeed.aggregation.config import AggregatorConfig
 from crossfeed.cli.monitor import FeedMonitor
 from crossfeed.cli.view import plain_lines, render
 from crossfeed.clients.aggregator import MarketDataAggregator
+from crossfeed.clients.control import control_server
 from crossfeed.errors import ConnectFailedError, DeadlineError
 from crossfeed.model.unified import UnifiedMarketData
 from crossfeed.runtime.clock import SystemClock
@@ -70,6 +71,7 @@ class ViewRun:
         self._shown = shown
         self.aggregator = MarketDataAggregator(config, venues=venues, clock=self._clock)
         self.monitor = FeedMonitor(self.aggregator, self._clock)
+        self._control = control_server(self.aggregator)
         self._over = asyncio.Event()
         self._metrics: MetricsServer | None = None
         if shown.is_json and not shown.is_summary:
@@ -96,6 +98,7 @@ class ViewRun:
                 await self.aggregator.start()
         else:
             await self.aggregator.start()
+        await self._control.start()
         if self._shown.metrics_port:
             from crossfeed.clients.figures import venue_figures
             from crossfeed.servers.metrics import MetricsServer
@@ -105,6 +108,7 @@ class ViewRun:
 
     async def stop(self) -> None:
         """End the feed."""
+        await self._control.close()
         await self.aggregator.stop()
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)

@@ -21,6 +21,7 @@ from crossfeed.errors import (
 )
 from crossfeed.model.events import MarketData
 from crossfeed.model.ports import Clock, RandomSource
+from crossfeed.model.status import FeedStatus
 from crossfeed.model.unified import UnifiedMarketData
 from crossfeed.runtime.clock import SystemClock, SystemRandom
 from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
@@ -37,7 +38,7 @@ TIMER_S_MIN: Final = 0.002
 TIMER_S_MAX: Final = 0.05
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 30.0
-FEED_TYPES: Final = ("trade", "ticker", "book_ticker", "feed_status", "gap")
+FEED_TYPES: Final = ("trade", "ticker", "book_ticker", "gap")
 QUEUE_CAPACITY: Final = 10_000
 
 
@@ -100,6 +101,7 @@ class MarketDataAggregator:
         for client in self.clients.values():
             for data_type in FEED_TYPES:
                 client.add_handler(data_type, self._on_event, mode=DeliveryMode.INLINE)
+            client.add_handler("feed_status", self._on_status, mode=DeliveryMode.INLINE)
             client.on_error(self._router.tell)
 
     def __repr__(self) -> str:
@@ -360,6 +362,11 @@ class MarketDataAggregator:
         values = self._machine.on_event(event, event.ts_mono_ns, event.ts_recv_ns)
         if values:
             self._publish(values)
+
+    def _on_status(self, status: FeedStatus) -> None:
+        """Follow the trust of the streams; closing them ourselves says nothing against them."""
+        if self._is_running:
+            self._on_event(status)
 
     def _publish(self, values: Iterable[UnifiedMarketData]) -> None:
         for value in values:

@@ -220,8 +220,9 @@ class VenueClient:
         policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
     ) -> Subscription:
         """Subscribe `handler` with a mode of delivery; the returned subscription can be closed."""
+        own = self._own_name(symbol)
         subscription = self.router.subscribe(
-            data_type, symbol, handler, mode=mode, capacity=capacity, policy=policy
+            data_type, own, handler, mode=mode, capacity=capacity, policy=policy
         )
         self._session.listeners_changed()
         return subscription
@@ -254,9 +255,19 @@ class VenueClient:
         policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
     ) -> EventStream:
         """Return `async for event in ...` over the events of `data_types` (none: all of them)."""
-        stream = self.router.stream(data_types, symbol, capacity=capacity, policy=policy)
+        own = self._own_name(symbol)
+        stream = self.router.stream(data_types, own, capacity=capacity, policy=policy)
         self._session.listeners_changed()
         return stream
+
+    def _own_name(self, symbol: str) -> str:
+        """Return the venue's name of a symbol: BTC/USD is BTCUSDT at Binance, as in `subscribe`."""
+        if symbol == ALL:
+            return symbol
+        try:
+            return self.instrument(symbol).symbol
+        except UnknownSymbolError:
+            return symbol
 
     # ── books ───────────────────────────────────────────────────────────────
 
@@ -292,8 +303,8 @@ class VenueClient:
         """Return the newest audit of each book: its match score against the venue's own image."""
         return list(self._session.auditor.results())
 
-    async def resync(self, symbol: str) -> None:
-        """Throw the book of `symbol` away and build it again.
+    def resync(self, symbol: str) -> None:
+        """Throw the book of `symbol` away and build it again, in the background.
 
         Raises:
             UnknownSymbolError: No book is kept for it.
