@@ -64,19 +64,19 @@ class SymbolTable:
         raise UnknownSymbolError(msg)
 
     def resolve(self, name: str, *, quotes: tuple[str, ...] = ()) -> Instrument:
-        """Return the instrument of `name`, trying other quote currencies for a unified name.
+        """Return the instrument of `name`; a price in US dollars may come in a currency like it.
 
         Args:
             name: Venue symbol, alias or unified name.
-            quotes: Quote currencies to try in order where BASE/QUOTE itself is not listed
-                (BTC/USD at Binance: "USDT").
+            quotes: Quote currencies to try in order where BASE/USD itself is not listed (BTC/USD at
+                Binance: "USDT"). No currency stands in for any other: BTC/EUR is never BTCUSDT.
 
         Raises:
             UnknownSymbolError: None of them is listed.
         """
         names = [name]
-        if "/" in name:
-            base = name.partition("/")[0]
+        base, _, wanted = name.partition("/")
+        if wanted == "USD":
             names += [f"{base}/{quote}" for quote in quotes]
         found = next(filter(None, map(self._lookup, names)), None)
         return found if found is not None else self.find(name)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfeed.errors import SchemaChangedError, UnsupportedChannelError
+from crossfeed.errors import SchemaChangedError, UnknownSymbolError, UnsupportedChannelError
 from crossfeed.model.commands import Want
 from crossfeed.model.events import Trade
 from crossfeed.model.numbers import to_units
@@ -126,6 +126,14 @@ def test_dollars_stand_for_tether() -> None:
     only = [x for x in VENUE.builtin() if x.quote != "USDT"]
     table = SymbolTable("binance", only)
     assert table.resolve("BTC/USD", quotes=VENUE.profile.quote_order).symbol == "BTCUSDC"
+
+
+@pytest.mark.parametrize("name", ["BTC/XYZ", "BTC/", "BTC/USD:USD", "BTC/usd", "/USD", "/"])
+def test_nothing_but_dollars_is_stood_in_for(name: str) -> None:
+    """A price in another currency would be wrong without a word."""
+    table = SymbolTable("binance", VENUE.builtin())
+    with pytest.raises(UnknownSymbolError):
+        table.resolve(name, quotes=VENUE.profile.quote_order)
 
 
 def test_builtin_are_marked() -> None:
