@@ -9,7 +9,7 @@ SECONDS ?= 60
 ARGS ?=
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-MADE_FROM := pyproject.toml setup.py constraints.txt tools/environment.sh $(wildcard src/crossfeed/native/*.pyx)
+MADE_FROM := pyproject.toml setup.py constraints.txt tools/environment.sh $(wildcard src/crossfeed/native/*.pyx src/crossfeed/native/*.h)
 
 export VENV PYTHON
 
