@@ -125,11 +125,19 @@ def test_the_window_is_bounded_in_number():
     assert rig.ids == [1, 3, 4, 5, 6]
 
 
-def test_nobody_waits_for_what_nobody_can_bring():
-    """Both lines are past the number: the hole is known at once."""
-    rig = Rig().feed("a", 1).feed("b", 1).feed("a", 3).feed("b", 3)
-    assert rig.ids == [1, 3]
-    assert rig.gaps == [(2, 2, "sequence")]
+@pytest.mark.fault("S04")
+def test_a_swap_on_both_lines_is_sorted():
+    """The venue itself swapped them: within the window it is put right."""
+    rig = Rig().feed("a", 1, 3).feed("b", 1, 3, 2).feed("a", 2)
+    assert rig.ids == [1, 2, 3]
+    assert rig.gaps == []
+
+
+def test_what_neither_line_brings_is_one_hole():
+    """After the window, exactly."""
+    rig = Rig().feed("a", 1, 4).feed("b", 1, 4).wait(300)
+    assert rig.ids == [1, 4]
+    assert rig.gaps == [(2, 3, "sequence")]
 
 
 @pytest.mark.fault("S18")

@@ -113,10 +113,9 @@ class LineMerge:
     """Merges a numbered stream from several lines in front of its one gate.
 
     First arrival wins, what another line brings again is dropped. While two lines are up, an event
-    that is ahead waits (250 ms, 64 events) for the ones before it, but only as long as a line that
-    is up can still bring them: on one line out of order is a gap at once. So a loss on one line,
-    and the death of a line, cost nothing as long as the other is whole; what neither brings reaches
-    the gate as one hole.
+    that is ahead waits (250 ms, 64 events) for the ones before it; on one line out of order is a
+    gap at once. So a swap, a loss on one line, and the death of a line cost nothing as long as the
+    other line is whole; what neither brings reaches the gate as one hole.
 
     Made by the pipeline; `line` makes the gate that one connection feeds. A new line that comes up
     while another lives needs no resynchronisation: that is also how a connection is rotated.
@@ -261,9 +260,8 @@ class LineMerge:
 
     def _can_come(self) -> bool:
         """Say whether a line that is up, and not demoted, may still bring the next number."""
-        return any(
-            not line.is_demoted and line.position <= self._next for line in self._lines.values()
-        )
+        lines = [line for line in self._lines.values() if not line.is_demoted]
+        return len(lines) > 1 or any(line.position <= self._next for line in lines)
 
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:  # noqa: ARG002
         """Let go of what has waited long enough."""
