@@ -143,6 +143,48 @@ def sim(  # noqa: PLR0913 - one parameter is one option
     return run_simulator(options)
 
 
+@app.command
+def faultproxy(  # noqa: PLR0913 - one parameter is one option
+    to: Annotated[str, Parameter(help="The real server, host:port.")],
+    *,
+    port: Annotated[int, Parameter(help="Local port; 0 takes a free one.")] = 0,
+    direction: Annotated[str, Parameter(help="down (to the client), up or both.")] = "down",
+    delay_ms: Annotated[float, Parameter(help="Everything comes this much later.")] = 0.0,
+    jitter_ms: Annotated[float, Parameter(help="Up to so much more, at random.")] = 0.0,
+    rate: Annotated[float, Parameter(help="Bytes a second at most.")] = 0.0,
+    piece: Annotated[int, Parameter(help="Write in pieces of at most so many bytes.")] = 0,
+    flip: Annotated[float, Parameter(help="Share of bytes with a flipped bit (0..1).")] = 0.0,
+    cut_after: Annotated[int, Parameter(help="Reset after so many bytes.")] = 0,
+    close_after: Annotated[int, Parameter(help="End in mid message after so many bytes.")] = 0,
+    silent_after: Annotated[int, Parameter(help="Go silent after so many bytes, stay open.")] = 0,
+    seed: Annotated[int, Parameter(help="The same seed does the same damage.")] = 1,
+    seconds: Seconds = 0.0,
+) -> int:
+    """Damage a TCP connection on purpose: a proxy in front of anything."""
+    from msgspec import ValidationError, convert
+
+    from crossfeed.cli.faultproxy import run_proxy
+    from crossfeed.errors import ConfigError
+    from crossfeed.simulator.faultproxy import ProxyFaults
+
+    values = {
+        "direction": direction,
+        "delay_s": delay_ms / 1000,
+        "jitter_s": jitter_ms / 1000,
+        "rate_bytes_s": rate,
+        "piece_bytes": piece,
+        "flip_share": flip,
+        "cut_after_bytes": cut_after,
+        "close_after_bytes": close_after,
+        "silent_after_bytes": silent_after,
+    }
+    try:
+        faults = convert(values, ProxyFaults)
+    except ValidationError as error:
+        raise ConfigError(str(error), field="faultproxy") from error
+    return run(run_proxy(to, faults, port=port, seed=seed, seconds=seconds))
+
+
 Pid = Annotated[int, Parameter(help="Process id of the feed, where several run.")]
 
 
