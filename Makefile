@@ -47,7 +47,7 @@ docs: $(VENV)/.stamp-dev ## build the documentation into site/, generated pages 
 	$(BIN)/zensical build --strict
 
 faults: $(VENV)/.stamp-test ## run the fault tests in full and print the coverage of the catalogue
-	$(BIN)/python tools/faults.py $(ARGS)
+	$(BIN)/python tools/faults_report.py $(ARGS)
 
 fuzz: $(VENV)/.stamp-test ## property tests with many more examples
 	$(PYTEST) -n $(JOBS) -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)

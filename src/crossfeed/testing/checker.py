@@ -322,9 +322,11 @@ def judge_numbered(
     return judge.finish(may_be_open=may_be_open)
 
 
-def judge_books(truth: BookTruth, records: Iterable[BookSeen]) -> BookVerdict:
-    """Judge one book at all moments it was looked at."""
-    verdict = BookVerdict()
+def judge_books(
+    truth: BookTruth, records: Iterable[BookSeen], verdict: BookVerdict | None = None
+) -> BookVerdict:
+    """Judge one book at all moments it was looked at; goes on with `verdict` if given."""
+    verdict = verdict if verdict is not None else BookVerdict()
     for one in records:
         verdict.looks += 1
         if not one.is_sound:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from crossfeed.model.events import MarketData, Trade
 from crossfeed.model.status import FeedStatus, Gap
 from crossfeed.model.trust import Mark
-from crossfeed.testing.checker import BookSeen, Reported, Seen
+from crossfeed.testing.checker import Reported, Seen
 
 __all__ = ["Key", "Recording", "TrustSeen"]
 
@@ -32,7 +32,6 @@ class Recording:
         numbered: Trades and reports of holes in their streams.
         holes: Reports of holes of all streams.
         trust: Changes of trust of all streams.
-        books: Looks at the maintained books (`look`).
         counts: Events by data type.
     """
 
@@ -41,7 +40,6 @@ class Recording:
         self.numbered: defaultdict[Key, list[Seen | Reported]] = defaultdict(list)
         self.holes: defaultdict[Key, list[Reported]] = defaultdict(list)
         self.trust: defaultdict[Key, list[TrustSeen]] = defaultdict(list)
-        self.books: defaultdict[Key, list[BookSeen]] = defaultdict(list)
         self.counts: defaultdict[str, int] = defaultdict(int)
 
     def take(self, event: MarketData) -> None:
@@ -64,7 +62,3 @@ class Recording:
         elif isinstance(event, FeedStatus):
             change = TrustSeen(at_ns, event.current.name, event.cause)
             self.trust[event.channel, event.symbol].append(change)
-
-    def look(self, symbol: str, seen: BookSeen) -> None:
-        """Keep a look at a book."""
-        self.books["book", symbol].append(seen)

@@ -44,8 +44,9 @@ class MarketTruth:
             self._note(trade.id, trade.price, trade.lots)
 
     def on_restart(self) -> None:
-        """Begin a new numbering."""
-        self.epochs.append({})
+        """Begin a new numbering (two venues that show one market may both say so)."""
+        if self.epochs[-1]:
+            self.epochs.append({})
 
     def at(self, sequence: int, event_ns: int) -> Iterable[tuple[Levels, Levels]]:
         """Yield the books that an update of that number or time may stand for.

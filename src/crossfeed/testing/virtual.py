@@ -30,6 +30,7 @@ from crossfeed.simulator.faults import FaultRule, Schedule
 from crossfeed.simulator.memory import MemorySimulator
 from crossfeed.testing.checker import (
     BookVerdict,
+    Fault,
     NumberedVerdict,
     Violation,
     judge_books,
@@ -62,6 +63,11 @@ class WorldVerdict(Struct):
     def total(self, name: str) -> int:
         """Return the sum of one figure over all numbered streams."""
         return sum(getattr(verdict, name) for verdict in self.streams.values())
+
+    def of(self, fault: Fault) -> int:
+        """Return how many of the violations kept in words are of one sort."""
+        judged = (*self.streams.values(), *self.books.values())
+        return sum(one.fault is fault for each in judged for one in each.violations)
 
     def add(self, feed: str, symbol: str, found: Sequence[Violation], number: int) -> None:
         """Note violations."""
@@ -124,6 +130,7 @@ class VirtualWorld:
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._truths: dict[tuple[str, str], MarketTruth] = {}
+        self._books: dict[tuple[str, str], BookVerdict] = {}
         self._look_due_ns = self._start_ns
         #: Distance of the looks at all books; 0: only by hand.
         self.look_ns = round(0.5 * NS)
@@ -233,9 +240,11 @@ class VirtualWorld:
     # ── judging ─────────────────────────────────────────────────────────────
 
     def look(self) -> None:
-        """Look at all books of all clients now."""
-        for feed in self.feeds.values():
-            feed.look()
+        """Look at all books of all clients now, and judge them while the truth is fresh."""
+        for name, feed in self.feeds.items():
+            for symbol, seen in feed.look():
+                truth = self.truth(feed.venue.name, symbol)
+                judge_books(truth, (seen,), self._books.setdefault((name, symbol), BookVerdict()))
 
     def verdict(self, *, may_be_open: bool = False) -> WorldVerdict:
         """Judge everything that all clients gave out so far."""
@@ -246,8 +255,7 @@ class VirtualWorld:
                 one = judge_numbered(truth.epochs, records, may_be_open=may_be_open)
                 verdict.streams[name, symbol] = one
                 verdict.add(name, symbol, one.violations, one.count)
-            for (_, symbol), looks in feed.recording.books.items():
-                book = judge_books(self.truth(feed.venue.name, symbol), looks)
-                verdict.books[name, symbol] = book
-                verdict.add(name, f"{symbol} book", book.violations, book.count)
+        for (name, symbol), book in self._books.items():
+            verdict.books[name, symbol] = book
+            verdict.add(name, f"{symbol} book", book.violations, book.count)
         return verdict

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from crossfeed.errors import CrossfeedError, RateLimitedError
@@ -368,14 +368,15 @@ class VirtualFeed:
             if (trust.stream.channel, trust.stream.symbol) == (kind, symbol)
         )
 
-    def look(self) -> None:
-        """Keep a look at all books."""
+    def look(self) -> Iterator[tuple[str, BookSeen]]:
+        """Yield every book as it is shown now, with its symbol."""
         for book in self.streams.books():
             image = book.image()
             want = self.streams.want_of("book", book.symbol)
-            rule = self.venue.book_rule(cast("Want", want))
+            assert want is not None, "a book has a want"
+            rule = self.venue.book_rule(want)
             is_numbered = rule.snapshot_source is SnapshotSource.REST
-            self.recording.look(
+            yield (
                 book.symbol,
                 BookSeen(
                     at_ns=self.world.mono_ns(),
