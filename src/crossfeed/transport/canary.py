@@ -63,7 +63,7 @@ class Admission:
         is_proven: A connection was made since the last loss or failure.
         failures: Failed attempts since the last success.
         attempts: Attempts admitted so far.
-        forced_until_ns: The venue forbade any attempt before this time.
+        forced_until_ns: No attempt before this time: the venue forbade it, or refused us for good.
     """
 
     __slots__ = (
@@ -144,10 +144,14 @@ class Admission:
         self.is_proven = False
         self.failures += 1
         decision = self._policy.on_failure(error)
-        if decision.is_for_venue:
-            self.forced_until_ns = max(self.forced_until_ns, now_ns + decision.wait_ns)
-        elif decision.refusal is not Refusal.PERMANENT or not has_alternative:
-            self._hold_until_ns = max(self._hold_until_ns, now_ns + decision.wait_ns)
+        until_ns = now_ns + decision.wait_ns
+        if decision.refusal is Refusal.PERMANENT:
+            if not has_alternative:
+                self.forced_until_ns = max(self.forced_until_ns, until_ns)
+        elif decision.is_for_venue:
+            self.forced_until_ns = max(self.forced_until_ns, until_ns)
+        else:
+            self._hold_until_ns = max(self._hold_until_ns, until_ns)
 
     def on_abandoned(self, attempt: Attempt) -> None:
         """Note that the attempt was given up without a verdict."""

@@ -307,7 +307,7 @@ def check_choice(value: object, choices: tuple[str, ...], *, field: str) -> None
         raise ConfigError(f"must be one of {', '.join(choices)}, is {value!r}", field=field)
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
+def check_headers(headers: Mapping[str, object]) -> None:
     """Accept header names and values that cannot smuggle further lines into a request.
 
     Raises:
@@ -318,5 +318,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
             c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in name
         ):
             raise ConfigError("is no header name", field=f"headers[{name!r}]")
-        if any(ord(c) < ord(" ") and c != "\t" for c in value):
-            raise ConfigError("has a value with control characters", field=f"headers[{name!r}]")
+        if not isinstance(value, str) or any(ord(c) < ord(" ") and c != "\t" for c in value):
+            raise ConfigError(
+                "has a value that is no text or has control characters", field=f"headers[{name!r}]"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from crossfeed.errors import CrossfeedError
@@ -38,11 +39,12 @@ class VenueGate:
         )
         self._queue: deque[asyncio.Event] = deque()
 
-    async def admit(self) -> Attempt:
+    async def admit(self, on_forced: Callable[[], None] | None = None) -> Attempt:
         """Wait for the permission to make one attempt, in the order of asking.
 
-        The attempt must be reported on: `succeeded`, `failed` or `abandoned`. Cancelling the wait
-        is safe.
+        `on_forced` is called (perhaps more than once) if the wait is for the end of a ban. The
+        attempt must be reported on: `succeeded`, `failed` or `abandoned`. Cancelling the wait is
+        safe.
         """
         turn = asyncio.Event()
         self._queue.append(turn)
@@ -50,8 +52,10 @@ class VenueGate:
             while True:
                 turn.clear()
                 wait_s: float | None = None
+                now_ns = self._clock.monotonic_ns()
+                if on_forced is not None and self._rule.forced_until_ns > now_ns:
+                    on_forced()
                 if self._queue[0] is turn:
-                    now_ns = self._clock.monotonic_ns()
                     wait_ns = self._rule.wait_ns(now_ns)
                     if not wait_ns:
                         return self._rule.start(now_ns)
@@ -72,7 +76,8 @@ class VenueGate:
         """Report that the attempt failed; `has_alternative` as in `Admission.on_failure`."""
         now_ns = self._clock.monotonic_ns()
         self._rule.on_failure(now_ns, attempt, error, has_alternative=has_alternative)
-        self._wake()
+        for turn in self._queue:
+            turn.set()  # All of them: they may have to hear of a ban.
 
     def abandoned(self, attempt: Attempt) -> None:
         """Report that the attempt was given up."""

@@ -44,6 +44,7 @@ __all__ = ["ConnectionState", "OnOpen", "UrlProvider", "WebSocketManager"]
 
 logger = logging.getLogger("crossfeed.transport")
 logger.addHandler(logging.NullHandler())
+_limited = LogLimiter(logger)
 
 NS_PER_S: Final = 1_000_000_000
 DRAIN_TIMEOUT_S: Final = 2.0
@@ -96,7 +97,6 @@ class WebSocketManager:
         self.config = config
         self._clock = clock if clock is not None else default_clock()
         random = random if random is not None else default_random()
-        self._log = LogLimiter(logger, self._clock)
         self._error_handlers = self._make_handlers(self._log_handler_error)
         self._message_handlers = self._make_handlers(self._report)
         self._state_handlers = self._make_handlers(self._report)
@@ -440,17 +440,20 @@ class WebSocketManager:
         self._message_handlers.emit(message)
 
     def _on_state(self, old: ConnectionState, new: ConnectionState) -> None:
-        self._log.log(logging.INFO, f"{self.config.label}: {old.value} -> {new.value}")
+        self._log(logging.INFO, f"{old.value} -> {new.value}")
         self._state_handlers.emit(old, new)
 
     def _report(self, error: BaseException) -> None:
         """Count an error, log it, hand it to the error handlers."""
         self._error_count += 1
-        self._log.log(logging.WARNING, f"{self.config.label}: {error!r}")
+        self._log(logging.WARNING, repr(error))
         self._error_handlers.emit(error)
 
+    def _log(self, level: int, text: str) -> None:
+        _limited.log(level, f"{self.config.label}: {text}", self._clock.monotonic_ns())
+
     def _log_handler_error(self, error: BaseException) -> None:
-        self._log.log(logging.ERROR, f"{self.config.label}: an error handler failed: {error!r}")
+        self._log(logging.ERROR, f"an error handler failed: {error!r}")
 
 
 _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {

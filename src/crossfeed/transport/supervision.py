@@ -168,9 +168,7 @@ class Supervisor:
         board = self._board
         board.set(ConnectionState.CONNECTING)
         while True:
-            if self._gate.forced_wait_ns:
-                board.set(ConnectionState.OPEN)
-            attempt = await self._gate.admit()
+            attempt = await self._gate.admit(lambda: board.set(ConnectionState.OPEN))
             if board.state is ConnectionState.OPEN:
                 board.set(ConnectionState.CONNECTING)
             self._breaker.admit(self._clock.monotonic_ns())
