@@ -17,7 +17,7 @@ CrossfeedError
 ├─ BookError                       the book is marked UNSOUND and resynchronised
 │  ├─ SequenceGapError(expected, got) · ChecksumMismatchError · CrossedBookError
 ├─ DeliveryError                   a subscriber is at fault
-│  └─ QueueOverflowError · HandlerQuarantinedError
+│  └─ QueueOverflowError · HandlerQuarantinedError · LoopBlockedError(seconds, stack)
 ├─ SinkError                       that sink is isolated
 │  ├─ SinkUnavailableError · SinkOverflowError
 ├─ CircuitOpenError(retry_at_ns)   refused without trying
@@ -52,6 +52,7 @@ __all__ = [
     "InvalidValueError",
     "JournalError",
     "JournalLockedError",
+    "LoopBlockedError",
     "MalformedFrameError",
     "NotConnectedError",
     "ProtocolViolationError",
@@ -357,6 +358,25 @@ class QueueOverflowError(DeliveryError):
 
 class HandlerQuarantinedError(DeliveryError):
     """A handler failed too often in a row and is called no more."""
+
+
+class LoopBlockedError(DeliveryError):
+    """Something ran on the event loop for so long that the feed stood still. It runs again.
+
+    Attributes:
+        seconds: How long.
+        stack: Where it was, innermost line last.
+    """
+
+    def __init__(self, seconds: float, stack: str) -> None:
+        """Build from the time and the stack that was seen meanwhile."""
+        self.seconds = seconds
+        self.stack = stack
+        where = stack.strip().rpartition("\n  File ")[2].partition("\n")[0] or "unknown"
+        super().__init__(
+            f"the event loop stood still for {seconds:.1f} s at File {where}; "
+            "make the handler quicker, async, or deliver it in a thread"
+        )
 
 
 # ── sinks, breaker, journal ───────────────────────────────────────────────────
