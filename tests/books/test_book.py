@@ -54,7 +54,8 @@ def empty():
 
 def test_what_it_is(book):
     """Names, number, trust and integrity at a glance."""
-    assert (book.symbol, book.unified, book.sequence) == ("BTCUSDT", "BTC/USDT", 7)
+    assert (book.exchange, book.symbol, book.unified) == ("binance", "BTCUSDT", "BTC/USDT")
+    assert book.sequence == 7
     assert book.stream == Stream("binance", "book", "BTCUSDT")
     assert (book.trust, book.cause) == (Trust.UNAVAILABLE, "not_subscribed")
     assert book.integrity is Integrity.SEQUENCED

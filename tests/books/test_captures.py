@@ -152,12 +152,10 @@ def known_final(facts):
 # ── the venues' formats ─────────────────────────────────────────────────────
 
 
-def binance(path, rule, facts):
+def binance(path, rule, facts, window_levels=0):
     """Rebuild Binance books; compare every top with bookTicker."""
-    books = {
-        symbol: Book("binance", symbol, rule, limits=BookLimits(window_levels=0, buffer_max=10_000))
-        for symbol in facts["symbols"]
-    }
+    limits = BookLimits(window_levels=window_levels, buffer_max=10_000)
+    books = {symbol: Book("binance", symbol, rule, limits=limits) for symbol in facts["symbols"]}
     tickers, tops = {symbol: [] for symbol in books}, {symbol: {} for symbol in books}
     first = next(iter(books))
     beside = path.with_name(path.name.replace("deltas.jsonl", "snapshot.json"))
@@ -507,3 +505,18 @@ def test_a_recorded_session_rebuilds_to_its_known_facts(name, captures):
             assert not [c for c in book.out.commands if isinstance(c, Resubscribe)]
             assert sum(isinstance(c, FetchSnapshot) for c in book.out.commands) <= 1
     assert failures == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, form in FILES.items() if form in {"spot", "futures"}]
+)
+def test_the_provable_window_keeps_every_top_right(name, captures):
+    """Levels beyond the image's edge are not kept; no top of book is missed by that."""
+    facts = json.loads((captures / "expected.json").read_text())[name]
+    rule = SPOT_BOOK if FILES[name] == "spot" else FUTURES_BOOK
+    for _, book, _ in binance(captures / name, rule, facts, window_levels=1_000):
+        known = facts["symbols"][book.symbol]
+        assert book.counts["equal"] == book.counts["compared"]
+        if "final" in known:
+            assert book.final()[:4] == known_final(known)[:4]
+            assert book.sync.stats().crossings == dict.fromkeys(book.sync.stats().crossings, 0)

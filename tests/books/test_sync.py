@@ -4,7 +4,7 @@ import pytest
 
 from crossfeed.books.rebuild import NEVER_NS
 from crossfeed.model.commands import FetchSnapshot
-from crossfeed.model.trust import Mark
+from crossfeed.model.trust import Mark, Trust
 from crossfeed.testing.events import ticker
 from crossfeed.venues.binance.sequencing import FUTURES_BOOK
 
@@ -17,7 +17,9 @@ BIDS, ASKS = [(99.0, 1.0)], [(101.0, 1.0)]
 def test_the_first_update_asks_for_an_image(rig):
     """Open the stream, buffer, fetch: UNSOUND until the book stands."""
     assert rig.state == ("waiting", "UNAVAILABLE")
+    assert rig.sync.next_number == 0
     rig.delta(5, 6).delta(7, 9)
+    assert rig.sync.next_number == 0
     assert rig.state == ("syncing", "UNSOUND")
     assert rig.commands == [FetchSnapshot("BTCUSDT", 1, 0)]
     assert rig.sync.stats().buffered == 2
@@ -43,6 +45,7 @@ def test_kept_updates_carry_on_from_the_image(rig):
     assert rig.quotes == [(99.5, 100.5)]
     rig.delta(11, 12, [(99.7, 1.0)])
     assert rig.quotes[-1] == (99.7, 100.5)
+    assert rig.sync.next_number == 13
     stats = rig.check_conservation()
     assert (stats.updates, stats.applied, stats.waiting, stats.images) == (4, 1, 3, 1)
     assert "live" in repr(rig.sync)
@@ -375,10 +378,9 @@ def test_resync_builds_the_book_anew(live):
     assert len(live.fetches) == 1
 
 
+@pytest.mark.fault("S19")
 def test_a_closed_market_is_said_on_quotes(live):
     """The book goes on; nobody may take its prices for tradable."""
-    from crossfeed.model.trust import Trust
-
     live.trust.report("market", Trust.CLOSED, "halted", 0, 0, live.out)
     live.delta(101, 101, [(99.5, 1.0)])
     assert live.data("book_ticker")[0].trust is Trust.CLOSED

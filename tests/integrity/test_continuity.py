@@ -512,6 +512,7 @@ def test_staleness_ends_with_the_next_event():
     assert rig.out.events[-1].trust is Trust.SOUND
 
 
+@pytest.mark.fault("S19")
 def test_events_of_a_closed_market_say_so():
     """Another source's complaint is on the event as well."""
     rig = Rig().feed(1)

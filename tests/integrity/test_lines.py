@@ -11,7 +11,7 @@ from crossfeed.integrity.trust import NEVER_NS, StreamTrust
 from crossfeed.model.events import Trade
 from crossfeed.model.output import Output
 from crossfeed.model.status import FeedStatus, GapState, Stream
-from crossfeed.model.trust import Trust
+from crossfeed.model.trust import Mark, Trust
 from crossfeed.testing.events import delta, order, quote, trade
 
 MS = 1_000_000
@@ -230,6 +230,17 @@ def test_the_old_burst_of_a_new_line_is_dropped():
     rig.feed("b", *range(290, 301)).feed("a", 301).feed("b", 301, 302)
     assert rig.ids == list(range(1, 303))
     assert rig.gaps == []
+
+
+@pytest.mark.fault("S05")
+def test_the_history_of_a_new_line_is_no_news():
+    """A `last_match` tells what the other line has told, or is about to tell live."""
+    rig = Rig("a").feed("a", 1, 2)
+    rig.merge.line_up("b", 0, 0, rig.out)
+    rig.feed("b", 4, marks=Mark.HISTORY).feed("a", 3, 4, 5).feed("b", 5, 6)
+    assert rig.ids == [1, 2, 3, 4, 5, 6]
+    assert rig.gaps == []
+    assert not any(event.marks for event in rig.out.events if isinstance(event, Trade))
 
 
 @pytest.mark.fault("S06")

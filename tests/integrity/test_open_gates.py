@@ -132,7 +132,9 @@ def test_a_value_can_be_given_out_again(trust):
 def test_raw_changes_in_a_chain_pass(trust):
     """Binance diffs that follow each other; a snapshot sets the number."""
     gate = ChainGate(trust, SPOT_BOOK)
+    assert gate.next_number == 0
     out = admitted(gate, snapshot(9), delta(10, 12), delta(13, 13))
+    assert gate.next_number == 14
     assert [event.data_type for event in data(out)] == ["orderbook_snapshot", "depth", "depth"]
     assert gate.stats().passed == 3
     assert gate.last_event.last == 13

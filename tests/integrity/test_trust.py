@@ -1,5 +1,7 @@
 """The trust of a stream: worst of all complaints, told on each change."""
 
+import pytest
+
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.output import Output
 from crossfeed.model.status import FeedStatus, Gap, GapState, Stream
@@ -41,6 +43,32 @@ def test_the_worst_complaint_wins_and_the_next_worst_follows(trust):
         Trust.STALE,
         Trust.SOUND,
     ]
+
+
+@pytest.mark.fault("S19")
+def test_a_halted_market_is_closed_until_it_opens(trust):
+    """Not its last price for ever: whatever data comes, CLOSED is worse than stale or unsound."""
+    out = Output()
+    trust.report("connection", Trust.SOUND, "first_data", 1, 1, out)
+    trust.report("market", Trust.CLOSED, "halted", 2, 2, out)
+    trust.report("book", Trust.UNSOUND, "checksum", 3, 3, out)
+    trust.report("book", Trust.SOUND, "resynced", 4, 4, out)
+    assert (trust.current, trust.cause) == (Trust.CLOSED, "halted")
+    trust.report("market", Trust.SOUND, "online", 5, 5, out)
+    assert told(out)[-1] == (Trust.CLOSED, Trust.SOUND, "online")
+
+
+@pytest.mark.fault("C09")
+def test_maintenance_is_unavailable_until_the_venue_says_online(trust):
+    """Data that trickles in meanwhile does not make it sound."""
+    out = Output()
+    trust.report("connection", Trust.SOUND, "first_data", 1, 1, out)
+    trust.report("market", Trust.UNAVAILABLE, "maintenance", 2, 2, out)
+    trust.report("connection", Trust.SOUND, "first_data", 3, 3, out)
+    trust.report("freshness", Trust.SOUND, "fresh", 3, 3, out)
+    assert (trust.current, trust.cause) == (Trust.UNAVAILABLE, "maintenance")
+    trust.report("market", Trust.SOUND, "online", 4, 4, out)
+    assert trust.current is Trust.SOUND
 
 
 def test_a_source_replaces_its_own_complaint_without_noise(trust):

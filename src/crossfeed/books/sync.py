@@ -67,6 +67,7 @@ class BookSync:
         wants_deltas: bool = False,
         limits: BookLimits | None = None,
         exact_reader: ExactReader | None = None,
+        ladder_type: type[Ladder] = Ladder,
     ) -> None:
         """Start without a book.
 
@@ -80,9 +81,10 @@ class BookSync:
             limits: Limits of this book.
             exact_reader: Reads levels from the frame, for numbers no float can hold and for
                 precision changes.
+            ladder_type: Makes the levels' store.
         """
         self.trust = trust
-        self.ladder = Ladder(price_scale, size_scale)
+        self.ladder = ladder_type(price_scale, size_scale)
         self.sequence = 0
         self.last_event: BookDelta | BookSnapshot | None = None
         self.last_applied: BookDelta | BookSnapshot | None = None
@@ -281,10 +283,9 @@ class BookSync:
         self._choose_path()
 
     def on_snapshot(self, image: BookSnapshot, epoch: int, out: Output) -> None:
-        """Take a REST image that was asked for as `epoch` (see `FetchSnapshot`).
+        """Take a REST image that was asked for as `epoch`; with the kept updates it is the book.
 
-        It becomes the book together with the updates kept since. An image older than those is
-        fetched again, one of an older epoch dropped.
+        An image older than those is fetched again, one of an older epoch dropped.
         """
         if not self._rebuild.is_answer(epoch):
             self._void_images += 1
@@ -302,7 +303,7 @@ class BookSync:
         self._choose_path()
 
     def on_snapshot_failed(self, epoch: int, mono_ns: int, wait_s: float = 0.0) -> None:
-        """Take a request as failed (refused, timed out, malformed); asked again after `wait_s`."""
+        """Take a request as failed (refused, late, malformed); asked again after `wait_s`."""
         if self._rebuild.is_answer(epoch):
             self._rebuild.failed(mono_ns, wait_s)
 
