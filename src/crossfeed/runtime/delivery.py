@@ -75,6 +75,7 @@ class Subscription:
         self.is_closed = False
         self._router = router
         self.handler = handler
+        self._handled = 0
         self._failed_at = -1
         self._in_a_row = 0
         self.queue: EventQueue[Any] | None = None
@@ -92,14 +93,19 @@ class Subscription:
     @property
     def dropped(self) -> int:
         """Events lost to the overflow policy."""
-        place = self.queue or self.worker
+        place = self._place
         return place.dropped if place is not None else 0
 
     @property
     def waiting(self) -> int:
         """Events in its queue now."""
-        place = self.queue or self.worker
+        place = self._place
         return len(place) if place is not None else 0
+
+    @property
+    def _place(self) -> EventQueue[Any] | ThreadWorker[Any] | None:
+        """Where its events wait; an empty queue is one as well, though it counts as false."""
+        return self.queue if self.queue is not None else self.worker
 
     def matches(self, data_type: str, symbols: tuple[str, ...]) -> bool:
         """Say whether an event of `data_type` with any of the names `symbols` belongs here."""
@@ -107,24 +113,39 @@ class Subscription:
 
     def failed(self, error: BaseException) -> None:
         """Count one failure; quarantine after too many in a row."""
-        self.failures += 1
-        self._in_a_row = self._in_a_row + 1 if self._failed_at == self.delivered else 1
-        self._failed_at = self.delivered
+        is_last = self._count_failure()
         if isinstance(error, QueueOverflowError):
             self.close()
         self._router.report(self, error)
-        if self._in_a_row >= self._router.failures_max and not self.is_quarantined:
-            self.is_quarantined = True
-            self.close()
-            msg = (
-                f"handler {self.name} failed {self._in_a_row} times in a row; it is called no more"
-            )
-            self._router.report(self, HandlerQuarantinedError(msg))
+        if is_last:
+            self._quarantine()
+
+    def _count_failure(self) -> bool:
+        """Count one failure; say whether it was one too many in a row."""
+        # A failed inline handler was not delivered to; the others are counted by their places.
+        succeeded = self.delivered if self.worker is None else self.worker.handled
+        if self.queue is not None:
+            succeeded = self._handled
+        self.failures += 1
+        self._in_a_row = self._in_a_row + 1 if self._failed_at == succeeded else 1
+        self._failed_at = succeeded
+        return self._in_a_row >= self._router.failures_max
+
+    def _quarantine(self) -> None:
+        if self.is_quarantined:
+            return
+        self.is_quarantined = True
+        self.close()
+        msg = f"handler {self.name} failed {self._in_a_row} times in a row; it is called no more"
+        self._router.report(self, HandlerQuarantinedError(msg))
 
     def _thread_failed(self, error: BaseException) -> bool:
-        self.failures += 1
-        self._router.report_threadsafe(self, error)
-        return False
+        """Count a failure in the handler's own thread; True ends that."""
+        is_last = self._count_failure()
+        self._router.run_threadsafe(self._router.report, self, error)
+        if is_last:
+            self._router.run_threadsafe(self._quarantine)
+        return is_last
 
     def close(self) -> None:
         """End the subscription. Events still queued are handed over; closing twice is harmless."""
@@ -153,12 +174,13 @@ class Subscription:
                 result = self.handler(event)
                 if inspect.isawaitable(result):
                     await result
+                self._handled += 1
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
                 self.failed(error)
-            except Exception as error:  # noqa: BLE001 - supervision point: user code
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - supervision point: user code
                 self.failed(error)
 
 
@@ -226,6 +248,7 @@ class Router:
 
     Attributes:
         unheard: Events nobody had subscribed to.
+        table: data_type -> symbol -> its subscribers, as far as they were looked up already.
         failures_max: Failures in a row that put a handler into quarantine.
     """
 
@@ -236,7 +259,7 @@ class Router:
         self.subscriptions: list[Subscription] = []
         self._streams: list[EventStream] = []
         self._error_handlers: list[ErrorHandler] = []
-        self._table: dict[str, dict[str, tuple[Subscription, ...]]] = {}
+        self.table: dict[str, dict[str, tuple[Subscription, ...]]] = {}
         self._drains: dict[Subscription, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -291,20 +314,20 @@ class Router:
 
     def _adopt(self, subscription: Subscription) -> None:
         self.subscriptions.append(subscription)
-        self._table.clear()
+        self.table.clear()
 
     def forget(self, subscription: Subscription) -> None:
         """Take a closed subscription out of the table."""
         if subscription in self.subscriptions:
             self.subscriptions.remove(subscription)
-        self._table.clear()
+        self.table.clear()
 
     def publish(self, event: Deliverable) -> None:
         """Hand one event to all its subscribers, in the order of their subscription.
 
         Synchronous.
         """
-        by_symbol = self._table.get(event.data_type)
+        by_symbol = self.table.get(event.data_type)
         found = None if by_symbol is None else by_symbol.get(event.symbol)
         if found is None:
             found = self._find(event)
@@ -323,7 +346,7 @@ class Router:
     def _find(self, event: Deliverable) -> tuple[Subscription, ...]:
         names = (event.symbol, getattr(event, "unified", event.symbol))
         found = tuple(s for s in self.subscriptions if s.matches(event.data_type, names))
-        self._table.setdefault(event.data_type, {})[event.symbol] = found
+        self.table.setdefault(event.data_type, {})[event.symbol] = found
         return found
 
     def find(self, data_type: str, symbol: str, handler: Handler) -> list[Subscription]:
@@ -356,10 +379,10 @@ class Router:
             except Exception:
                 log.exception("an error handler failed itself")
 
-    def report_threadsafe(self, subscription: Subscription, error: BaseException) -> None:
-        """The same from a handler's thread."""
+    def run_threadsafe(self, work: Callable[..., None], *arguments: object) -> None:
+        """Run something of ours on the loop, asked by a handler's thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.report, subscription, error)
+            self._loop.call_soon_threadsafe(work, *arguments)
 
     def start(self) -> None:
         """Start the queued handlers; call from the event loop. Starting twice is harmless."""
