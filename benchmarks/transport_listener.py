@@ -1,7 +1,8 @@
 """What does the strict listener cost a message, against bare picows?
 
-A server process on loopback sends small ticks as fast as they are taken; the client counts them. CPU time of the
-client process, user and system, divided by the messages; the variants take turns, the least of the rounds counts.
+A server process on loopback sends small ticks as fast as they are taken; the client counts them.
+CPU time of the client process, user and system, divided by the messages; the variants take turns,
+the least of the rounds counts.
 
     python benchmarks/transport_listener.py [messages] [rounds]
 """
@@ -43,10 +44,10 @@ def serve(port_pipe: object, count: int) -> None:
             request += sock.recv(65536)
         key = request.lower().split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]
         start = request.lower().index(key)
-        accept = b64encode(sha1(request[start : start + len(key)] + GUID).digest())
+        digest = sha1(request[start : start + len(key)] + GUID).digest()  # noqa: S324 - RFC 6455
         sock.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            b"Sec-WebSocket-Accept: " + b64encode(digest) + b"\r\n\r\n"
         )
         for _ in range(count // 100):
             sock.sendall(batch)
@@ -62,7 +63,7 @@ class Bare(picows.WSListener):
 
     count = 0
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+    def on_ws_frame(self, _transport: picows.WSTransport, _frame: picows.WSFrame) -> None:
         """Count."""
         self.count += 1
 
@@ -71,9 +72,9 @@ class Naive(Bare):
     """What any user of picows does at least: copy the payload, look at the clock, hand on."""
 
     def __init__(self) -> None:
-        self.take = lambda payload, ts: None
+        self.take = lambda _payload, _ts: None
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+    def on_ws_frame(self, _transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """Copy, stamp, hand on."""
         self.count += 1
         self.take(frame.get_payload_as_bytes(), time.time_ns())

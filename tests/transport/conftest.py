@@ -151,7 +151,7 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class HostileServer:
-    """Runs a script for each connection; the n-th script for the n-th, the last one for all further ones."""
+    """Runs the n-th script for the n-th connection, the last one for all further ones."""
 
     def __init__(self, *scripts: Script) -> None:
         self.scripts = scripts
@@ -181,6 +181,12 @@ class HostileServer:
         """Stop listening; what is connected stays."""
         assert self._server is not None
         self._server.close()
+
+    async def idle(self) -> None:
+        """Wait until every connection so far has ended."""
+        async with asyncio.timeout(DEADLINE_S):
+            while self._tasks:
+                await asyncio.wait(self._tasks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -219,7 +225,7 @@ class HostileServer:
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[..., Awaitable[HostileServer]]]:
-    """Return `await serve(script, ...)`: a hostile server, stopped after the test."""
+    """Yield a function that starts hostile servers; all are stopped after the test."""
     servers: list[HostileServer] = []
 
     async def start(*scripts: Script, **options: Any) -> HostileServer:

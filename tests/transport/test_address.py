@@ -41,6 +41,7 @@ class Names:
 
 @pytest.mark.fault("T16")
 async def test_each_attempt_asks_anew() -> None:
+    """Each attempt asks anew."""
     names = Names()
     resolver = Resolver(SystemClock(), names)
     assert await resolver.resolve("venue.example", 1) == [v4("10.0.0.1", 1)]
@@ -52,6 +53,7 @@ async def test_each_attempt_asks_anew() -> None:
 @pytest.mark.fault("T15")
 @pytest.mark.parametrize("failure", [OSError("no answer"), UnicodeError("bad label"), []])
 async def test_when_the_lookup_fails_the_last_good_answer_serves(failure) -> None:
+    """When the lookup fails the last good answer serves."""
     names = Names()
     resolver = Resolver(SystemClock(), names)
     known = await resolver.resolve("venue.example", 1)
@@ -65,6 +67,7 @@ async def test_when_the_lookup_fails_the_last_good_answer_serves(failure) -> Non
 
 @pytest.mark.fault("T15")
 async def test_a_hanging_lookup_is_asked_once_and_given_up_in_time() -> None:
+    """A hanging lookup is asked once and given up in time."""
     names, clock = Names(), ManualClock()
     resolver = Resolver(clock, names)
     known = await resolver.resolve("venue.example", 1)
@@ -81,12 +84,14 @@ async def test_a_hanging_lookup_is_asked_once_and_given_up_in_time() -> None:
 
 
 async def test_the_systems_lookup_knows_loopback() -> None:
+    """The system's lookup knows loopback."""
     found = await Resolver(SystemClock()).resolve("127.0.0.1", 80)
     assert found == [v4("127.0.0.1", 80)]
 
 
 @pytest.mark.fault("T17")
 async def test_a_refusing_address_costs_no_time(serve: Serve) -> None:
+    """A refusing address costs no time."""
     server = await serve(lambda peer: peer.gone())
     clock = ManualClock()  # it never moves: only failures can lead on to the next address
     dead = [v4("127.0.0.1", 1), v4("127.0.0.2", 1)]
@@ -100,6 +105,7 @@ async def test_a_refusing_address_costs_no_time(serve: Serve) -> None:
 async def test_a_silent_address_is_overtaken_by_the_next(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A silent address is overtaken by the next."""
     server = await serve(lambda peer: peer.gone())
     loop = asyncio.get_running_loop()
     connect = loop.sock_connect
@@ -125,6 +131,7 @@ async def test_a_silent_address_is_overtaken_by_the_next(
 
 @pytest.mark.fault("T13")
 async def test_when_all_fail_the_first_error_is_told() -> None:
+    """When all fail the first error is told."""
     with pytest.raises(ConnectionRefusedError):
         await connect_first([v4("127.0.0.1", 1), v4("127.0.0.1", 2)], SystemClock())
     with pytest.raises(OSError, match="no address"):
@@ -135,6 +142,8 @@ async def test_when_all_fail_the_first_error_is_told() -> None:
 async def test_out_of_file_descriptors_is_an_error_like_any_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Out of file descriptors is an error like any other."""
+
     def no_more(*_args: object) -> socket.socket:
         raise OSError(24, "Too many open files")
 
@@ -144,6 +153,7 @@ async def test_out_of_file_descriptors_is_an_error_like_any_other(
 
 
 async def test_cancelled_connecting_closes_its_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled connecting closes its sockets."""
     made: list[socket.socket] = []
     real = socket.socket
 
@@ -161,6 +171,8 @@ async def test_cancelled_connecting_closes_its_sockets(monkeypatch: pytest.Monke
 
 
 def test_options_a_system_refuses_are_no_reason_to_fail() -> None:
+    """Options a system refuses are no reason to fail."""
+
     class Refusing:
         def setsockopt(self, *_args: int) -> None:
             raise OSError("not here")

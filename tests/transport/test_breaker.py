@@ -26,6 +26,7 @@ def fail(breaker: Breaker, now: int, times: int) -> None:
 
 
 def test_opens_after_so_many_failures_in_a_row() -> None:
+    """Opens after so many failures in a row."""
     breaker = make()
     fail(breaker, 0, 2)
     breaker.on_success(0)
@@ -37,6 +38,7 @@ def test_opens_after_so_many_failures_in_a_row() -> None:
 
 
 def test_one_trial_after_the_cool_down_decides() -> None:
+    """One trial after the cool down decides."""
     breaker = make()
     fail(breaker, 0, 3)
     assert breaker.admit(5 * S - 1) == 5 * S
@@ -49,6 +51,7 @@ def test_one_trial_after_the_cool_down_decides() -> None:
 
 
 def test_cool_downs_double_to_their_maximum_and_start_anew_after_success() -> None:
+    """Cool downs double to their maximum and start anew after success."""
     breaker = make()
     fail(breaker, 0, 3)
     now, waits = 0, []
@@ -66,6 +69,7 @@ def test_cool_downs_double_to_their_maximum_and_start_anew_after_success() -> No
 
 
 def test_success_that_does_not_last_keeps_the_cool_down() -> None:
+    """Success that does not last keeps the cool down."""
     breaker = make()
     fail(breaker, 0, 3)
     fail(breaker, 5 * S, 1)
@@ -77,6 +81,7 @@ def test_success_that_does_not_last_keeps_the_cool_down() -> None:
 
 
 def test_a_trial_without_news_counts_as_failed() -> None:
+    """A trial without news counts as failed."""
     breaker = make()
     fail(breaker, 0, 3)
     assert breaker.admit(5 * S) == 0
@@ -86,6 +91,7 @@ def test_a_trial_without_news_counts_as_failed() -> None:
 
 
 def test_a_cancelled_trial_frees_its_place() -> None:
+    """A cancelled trial frees its place."""
     breaker = make()
     fail(breaker, 0, 3)
     assert breaker.admit(5 * S) == 0
@@ -95,6 +101,7 @@ def test_a_cancelled_trial_frees_its_place() -> None:
 
 @pytest.mark.fault("H06")
 def test_forced_open_holds_until_its_end_whatever_happens() -> None:
+    """Forced open holds until its end whatever happens."""
     breaker = make()
     breaker.force_open(100 * S)
     breaker.force_open(50 * S)
@@ -107,6 +114,7 @@ def test_forced_open_holds_until_its_end_whatever_happens() -> None:
 
 
 def test_hold_opens_for_exactly_the_time_given() -> None:
+    """Hold opens for exactly the time given."""
     breaker = make()
     breaker.hold(0, 300 * S)
     assert breaker.state(299 * S) is BreakerState.OPEN
@@ -123,6 +131,7 @@ def test_hold_opens_for_exactly_the_time_given() -> None:
     ],
 )
 def test_impossible_numbers_are_refused_by_name(wrong: dict[str, float]) -> None:
+    """Impossible numbers are refused by name."""
     with pytest.raises(ConfigError) as caught:
         Breaker(**wrong)
     assert caught.value.field in wrong
@@ -181,12 +190,13 @@ def make_circuit(clock: ManualClock) -> CircuitBreaker:
 
 
 async def test_guards_coroutine_functions() -> None:
+    """Guards coroutine functions."""
     clock = ManualClock()
     circuit = make_circuit(clock)
     calls = 0
 
     @circuit
-    async def place(fails: bool) -> str:
+    async def place(*, fails: bool) -> str:
         nonlocal calls
         calls += 1
         await asyncio.sleep(0)
@@ -196,7 +206,7 @@ async def test_guards_coroutine_functions() -> None:
 
     assert await place(fails=False) == "placed"
     for _ in range(2):
-        with pytest.raises(ValueError, match="^$"):
+        with pytest.raises(ValueError, match=r"^$"):
             await place(fails=True)
     with pytest.raises(CircuitOpenError, match="orders: circuit open") as caught:
         await place(fails=False)
@@ -210,6 +220,7 @@ async def test_guards_coroutine_functions() -> None:
 
 
 def test_guards_functions_and_blocks() -> None:
+    """Guards functions and blocks."""
     clock = ManualClock()
     circuit = make_circuit(clock)
 
@@ -218,7 +229,7 @@ def test_guards_functions_and_blocks() -> None:
         raise ValueError
 
     for _ in range(2):
-        with pytest.raises(ValueError, match="^$"):
+        with pytest.raises(ValueError, match=r"^$"):
             fetch()
     with pytest.raises(CircuitOpenError), circuit:
         raise AssertionError("must not run")
@@ -229,15 +240,17 @@ def test_guards_functions_and_blocks() -> None:
 
 
 async def test_async_blocks_and_nesting() -> None:
+    """Async blocks and nesting."""
     clock = ManualClock()
     outer, inner = make_circuit(clock), make_circuit(clock)
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         async with outer, inner:
             raise ValueError
     assert (outer.failure_count, inner.failure_count) == (1, 1)
 
 
 def test_other_errors_are_no_failures_and_free_the_trial() -> None:
+    """Other errors are no failures and free the trial."""
     clock = ManualClock()
     circuit = make_circuit(clock)
     for _ in range(5):
@@ -254,11 +267,12 @@ def test_other_errors_are_no_failures_and_free_the_trial() -> None:
 
 
 def test_late_success_from_before_the_opening_changes_nothing() -> None:
+    """Late success from before the opening changes nothing."""
     clock = ManualClock()
     circuit = make_circuit(clock)
     with circuit:
         for _ in range(2):
-            with pytest.raises(ValueError, match="^$"), circuit:
+            with pytest.raises(ValueError, match=r"^$"), circuit:
                 raise ValueError
         clock.tick(30)
         assert circuit.state is BreakerState.HALF_OPEN
@@ -266,6 +280,7 @@ def test_late_success_from_before_the_opening_changes_nothing() -> None:
 
 
 async def test_cancellation_counts_as_neither() -> None:
+    """Cancellation counts as neither."""
     clock = ManualClock()
     circuit = CircuitBreaker(1, 30.0, clock=clock)
 
@@ -282,5 +297,6 @@ async def test_cancellation_counts_as_neither() -> None:
 
 
 def test_works_with_the_systems_clock() -> None:
+    """Works with the system's clock."""
     circuit = CircuitBreaker()
     assert circuit.call(len, "abc") == 3

@@ -27,6 +27,7 @@ def admit(rule: Admission, now: int) -> int:
 
 
 def test_one_canary_goes_first() -> None:
+    """One canary goes first."""
     rule = make()
     canary = rule.start(0)
     assert canary.is_canary
@@ -38,6 +39,7 @@ def test_one_canary_goes_first() -> None:
 
 @pytest.mark.fault("C10")
 def test_ten_at_once_behind_the_canary_and_then_five_a_second() -> None:
+    """Ten at once behind the canary and then five a second."""
     rule = make()
     now, times = 0, []
     for _ in range(100):
@@ -50,6 +52,7 @@ def test_ten_at_once_behind_the_canary_and_then_five_a_second() -> None:
 
 @pytest.mark.fault("C10")
 def test_a_hundred_lost_at_once_return_within_25_s_of_the_end_of_an_outage() -> None:
+    """A hundred lost at once return within 25 s of the end of an outage."""
     for seed in range(50):
         rule = Admission(AdmissionLimits(), random.Random(seed))
         now, first, back = 0, 0, 0
@@ -70,6 +73,7 @@ def test_a_hundred_lost_at_once_return_within_25_s_of_the_end_of_an_outage() -> 
 
 @pytest.mark.fault("H08", "T13", "T12")
 def test_while_the_venue_is_down_attempts_are_few() -> None:
+    """While the venue is down attempts are few."""
     rule = make()
     now, attempts = 0, 0
     while now < 600 * S:
@@ -84,6 +88,7 @@ def test_while_the_venue_is_down_attempts_are_few() -> None:
 @pytest.mark.fault("C10")
 @given(gaps=st.lists(st.integers(0, 3 * S), max_size=80), seed=st.integers())
 def test_the_venues_window_is_never_exceeded(gaps: list[int], seed: int) -> None:
+    """The venue's window is never exceeded."""
     rule = Admission(AdmissionLimits(windows=((5, 10.0), (3, 1.0))), random.Random(seed))
     chance = random.Random(seed)
     now, times = 0, []
@@ -110,6 +115,7 @@ def test_the_venues_window_is_never_exceeded(gaps: list[int], seed: int) -> None
 @pytest.mark.fault("H05", "H06")
 @pytest.mark.parametrize("status", [429, 418])
 def test_what_the_venue_told_one_binds_all(status: int) -> None:
+    """What the venue told one binds all."""
     rule = make()
     ban = HandshakeRejectedError("no", status=status, retry_after_s=120)
     admit(rule, 0)
@@ -122,6 +128,7 @@ def test_what_the_venue_told_one_binds_all(status: int) -> None:
 
 @pytest.mark.fault("H07")
 def test_a_permanent_refusal_holds_the_venue_for_five_minutes() -> None:
+    """A permanent refusal holds the venue for five minutes."""
     refused = HandshakeRejectedError("no", status=451)
     rule = make()
     rule.on_failure(0, rule.start(0), refused)
@@ -132,6 +139,7 @@ def test_a_permanent_refusal_holds_the_venue_for_five_minutes() -> None:
 
 
 def test_a_canary_without_news_holds_up_others_only_so_long() -> None:
+    """A canary without news holds up others only so long."""
     rule = make(attempt_timeout_s=60)
     lost = rule.start(0)
     assert rule.wait_ns(0) == 60 * S
@@ -144,6 +152,7 @@ def test_a_canary_without_news_holds_up_others_only_so_long() -> None:
 
 
 def test_impossible_limits_are_refused() -> None:
+    """Impossible limits are refused."""
     with pytest.raises(ConfigError):
         AdmissionLimits(burst=0)
     with pytest.raises(ConfigError):

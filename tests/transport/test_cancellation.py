@@ -1,10 +1,11 @@
 """Cancellation at every await: nothing is left behind, wherever it strikes."""
 
 import asyncio
+import contextlib
 import gc
-import os
 import random
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -53,29 +54,27 @@ async def chatty(peer) -> None:
 
 def open_sockets() -> int:
     """Count the sockets this process holds (where the system shows them)."""
-    folder = "/proc/self/fd"
-    if not os.path.isdir(folder):
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
         return 0
     count = 0
-    for name in os.listdir(folder):
-        try:
-            count += os.readlink(f"{folder}/{name}").startswith("socket:")
-        except OSError:
-            continue
+    for entry in folder.iterdir():
+        with contextlib.suppress(OSError):
+            count += str(entry.readlink()).startswith("socket:")
     return count
 
 
 async def rest() -> None:
     """Let everything that can end, end: tasks first, then closed sockets."""
     async with asyncio.timeout(DEADLINE_S):
-        while len(asyncio.all_tasks()) > 1:
+        while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - tasks have no such event
             await asyncio.sleep(0)
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def strike(scenario: Callable[[], Awaitable[object]], passes: int) -> bool:
-    """Run a scenario, cancel it after so many passes of the loop; return whether it was still running."""
+    """Run a scenario, cancel it after so many loop passes; return whether it still ran."""
     task = asyncio.ensure_future(scenario())
     for _ in range(passes):
         await asyncio.sleep(0)
@@ -114,6 +113,7 @@ async def use_manager(manager: WebSocketManager) -> None:
 
 @pytest.mark.fault("P05")
 async def test_a_manager_cancelled_at_any_point_leaves_nothing(serve: Serve) -> None:
+    """A manager cancelled at any point leaves nothing."""
     problems: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, said: problems.append(said))
     server = await serve(chatty)
@@ -137,6 +137,8 @@ async def test_a_manager_cancelled_at_any_point_leaves_nothing(serve: Serve) -> 
 
 @pytest.mark.fault("P05", "H04")
 async def test_a_stalled_handshake_cancelled_at_any_point_leaves_nothing(serve: Serve) -> None:
+    """A stalled handshake cancelled at any point leaves nothing."""
+
     async def stalled(peer) -> None:
         await peer.gone()
 
@@ -151,6 +153,7 @@ async def test_a_stalled_handshake_cancelled_at_any_point_leaves_nothing(serve: 
 
 @pytest.mark.fault("P05")
 async def test_closing_cancelled_at_any_point_can_be_finished(serve: Serve) -> None:
+    """Closing cancelled at any point can be finished."""
     problems: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, said: problems.append(said))
 
@@ -175,6 +178,7 @@ async def test_closing_cancelled_at_any_point_can_be_finished(serve: Serve) -> N
 
 @pytest.mark.fault("P05")
 async def test_a_pool_cancelled_at_any_point_leaves_nothing(serve: Serve) -> None:
+    """A pool cancelled at any point leaves nothing."""
     server = await serve(chatty)
     before = open_sockets()
 
@@ -193,6 +197,8 @@ async def test_a_pool_cancelled_at_any_point_leaves_nothing(serve: Serve) -> Non
 
 @pytest.mark.fault("P05")
 async def test_a_request_cancelled_at_any_point_leaves_nothing(serve: Serve) -> None:
+    """A request cancelled at any point leaves nothing."""
+
     async def script(peer) -> None:
         await peer.read_request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
@@ -217,7 +223,5 @@ async def test_a_request_cancelled_at_any_point_leaves_nothing(serve: Serve) -> 
 
 async def rest_of(server) -> None:
     """Wait until the server's side of every connection has ended too, then let the loop rest."""
-    async with asyncio.timeout(DEADLINE_S):
-        while server._tasks:
-            await asyncio.sleep(0)
+    await server.idle()
     await rest()

@@ -9,6 +9,7 @@ from crossfeed.transport.reconnect import Refusal
 
 
 def test_the_documents_defaults() -> None:
+    """The document's defaults."""
     config = WebSocketConfig(url="wss://stream.binance.com:9443/ws")
     assert config.heartbeat_interval == 30.0
     assert config.max_reconnect_attempts == 10
@@ -22,6 +23,7 @@ def test_the_documents_defaults() -> None:
 
 
 def test_it_is_frozen_and_has_keywords_only() -> None:
+    """It is frozen and has keywords only."""
     config = WebSocketConfig(url="ws://h")
     with pytest.raises(AttributeError):
         config.url = "ws://other"
@@ -30,6 +32,7 @@ def test_it_is_frozen_and_has_keywords_only() -> None:
 
 
 def test_it_can_be_read_from_a_file_and_unknown_fields_are_refused() -> None:
+    """It can be read from a file and unknown fields are refused."""
     config = msgspec.convert(
         {"url": "wss://h/", "heartbeat_interval": 20, "close_code_meanings": {4004: "passing"}},
         WebSocketConfig,
@@ -77,6 +80,7 @@ def test_it_can_be_read_from_a_file_and_unknown_fields_are_refused() -> None:
 def test_what_cannot_work_is_refused_with_the_path_of_the_field(
     field: str, wrong: dict[str, object]
 ) -> None:
+    """What cannot work is refused with the path of the field."""
     with pytest.raises(ConfigError) as caught:
         WebSocketConfig(**{"url": "wss://h/", **wrong})
     assert caught.value.field == field
@@ -87,6 +91,7 @@ def test_what_cannot_work_is_refused_with_the_path_of_the_field(
 
 @pytest.mark.fault("T18")
 def test_its_text_shows_no_secret_and_only_what_was_set() -> None:
+    """Its text shows no secret and only what was set."""
     config = WebSocketConfig(
         url="wss://h/ws?token=hunter1",
         alternate_urls=("wss://b/ws?apiKey=hunter2",),

@@ -17,6 +17,7 @@ async def wait_under(clock: ManualClock, limit_s: float, wait_s: float) -> str:
 
 
 async def test_what_is_done_in_time_is_done() -> None:
+    """What is done in time is done."""
     clock = ManualClock()
     task = asyncio.ensure_future(wait_under(clock, 10, 9))
     await clock.advance(9)
@@ -25,6 +26,7 @@ async def test_what_is_done_in_time_is_done() -> None:
 
 
 async def test_what_is_late_is_cancelled_and_named() -> None:
+    """What is late is cancelled and named."""
     clock = ManualClock()
     task = asyncio.ensure_future(wait_under(clock, 10, 11))
     await clock.advance(10)
@@ -36,6 +38,7 @@ async def test_what_is_late_is_cancelled_and_named() -> None:
 
 
 async def test_a_cancellation_from_outside_stays_one() -> None:
+    """A cancellation from outside stays one."""
     clock = ManualClock()
     task = asyncio.ensure_future(wait_under(clock, 10, 11))
     await clock.settle()
@@ -46,6 +49,7 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
 
 
 async def test_errors_of_the_block_pass_through_timeouts_included() -> None:
+    """Errors of the block pass through timeouts included."""
     clock = ManualClock()
     for error in (ValueError("own"), TimeoutError("own")):
         with pytest.raises(type(error), match="own"):
@@ -54,6 +58,7 @@ async def test_errors_of_the_block_pass_through_timeouts_included() -> None:
 
 
 async def test_nested_deadlines_end_in_the_shorter_one() -> None:
+    """Nested deadlines end in the shorter one."""
     clock = ManualClock()
 
     async def nested() -> None:

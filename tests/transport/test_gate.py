@@ -18,6 +18,7 @@ def make(clock: ManualClock, **limits: object) -> VenueGate:
 
 @pytest.mark.fault("C10")
 async def test_a_hundred_pass_in_order_behind_one_canary() -> None:
+    """A hundred pass in order behind one canary."""
     clock = ManualClock()
     gate = make(clock)
     start = clock.monotonic_ns()
@@ -47,6 +48,7 @@ async def test_a_hundred_pass_in_order_behind_one_canary() -> None:
 
 
 async def test_a_failing_canary_hands_over_after_a_pause() -> None:
+    """A failing canary hands over after a pause."""
     clock = ManualClock()
     gate = make(clock)
     order = []
@@ -64,6 +66,7 @@ async def test_a_failing_canary_hands_over_after_a_pause() -> None:
 
 
 async def test_a_cancelled_wait_lets_the_next_pass() -> None:
+    """A cancelled wait lets the next pass."""
     clock = ManualClock()
     gate = make(clock)
     canary = await gate.admit()
@@ -79,6 +82,7 @@ async def test_a_cancelled_wait_lets_the_next_pass() -> None:
 
 @pytest.mark.fault("H06")
 async def test_a_ban_is_shown_and_waited_off() -> None:
+    """A ban is shown and waited off."""
     clock = ManualClock()
     gate = make(clock)
     attempt = await gate.admit()
@@ -93,6 +97,7 @@ async def test_a_ban_is_shown_and_waited_off() -> None:
 
 
 async def test_a_lost_connection_makes_the_next_one_a_canary() -> None:
+    """A lost connection makes the next one a canary."""
     clock = ManualClock()
     gate = make(clock)
     gate.succeeded(await gate.admit())
@@ -102,4 +107,5 @@ async def test_a_lost_connection_makes_the_next_one_a_canary() -> None:
 
 
 async def test_a_gate_of_its_own_needs_nothing() -> None:
+    """A gate of its own needs nothing."""
     assert (await VenueGate().admit()).is_canary

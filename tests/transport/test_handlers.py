@@ -1,4 +1,4 @@
-"""Handlers by themselves: order, isolation, bounds, ends. (With a connection: test_manager.)"""
+"""Handlers by themselves: order, isolation, bounds, ends."""
 
 import asyncio
 import functools
@@ -16,6 +16,7 @@ def make(queue_max: int = 3, failures_max: int = 2) -> tuple[Handlers, list[Base
 
 
 def test_sync_handlers_are_called_in_order_at_once() -> None:
+    """Sync handlers are called in order at once."""
     handlers, _ = make()
     calls: list[tuple[str, int]] = []
     handlers.add(lambda n: calls.append(("first", n)))
@@ -27,6 +28,7 @@ def test_sync_handlers_are_called_in_order_at_once() -> None:
 
 
 def test_what_cannot_be_called_is_no_handler() -> None:
+    """What cannot be called is no handler."""
     handlers, _ = make()
     with pytest.raises(TypeError, match="callable"):
         handlers.add("not a function")
@@ -34,6 +36,7 @@ def test_what_cannot_be_called_is_no_handler() -> None:
 
 @pytest.mark.fault("P02")
 def test_a_keyboard_interrupt_is_not_kept_from_the_user() -> None:
+    """A keyboard interrupt is not kept from the user."""
     handlers, reported = make()
 
     def interrupted() -> None:
@@ -47,6 +50,7 @@ def test_a_keyboard_interrupt_is_not_kept_from_the_user() -> None:
 
 @pytest.mark.fault("P02")
 def test_quarantine_is_reported_once_and_others_go_on() -> None:
+    """Quarantine is reported once and others go on."""
     handlers, reported = make(failures_max=2)
     calls: list[int] = []
 
@@ -64,6 +68,7 @@ def test_quarantine_is_reported_once_and_others_go_on() -> None:
 
 
 async def test_async_callables_of_all_kinds_are_known() -> None:
+    """Async callables of all kinds are known."""
     handlers, _ = make()
     got: list[tuple[str, int]] = []
 
@@ -86,6 +91,7 @@ async def test_async_callables_of_all_kinds_are_known() -> None:
 
 
 async def test_drained_handlers_take_nothing_until_resumed() -> None:
+    """Drained handlers take nothing until resumed."""
     handlers, _ = make()
     got: list[int] = []
 
@@ -105,6 +111,7 @@ async def test_drained_handlers_take_nothing_until_resumed() -> None:
 
 @pytest.mark.fault("P01")
 async def test_a_full_queue_drops_the_oldest() -> None:
+    """A full queue drops the oldest."""
     handlers, _ = make(queue_max=3)
     got: list[int] = []
 
@@ -120,6 +127,7 @@ async def test_a_full_queue_drops_the_oldest() -> None:
 
 
 async def test_a_removed_async_handler_finishes_what_it_has() -> None:
+    """A removed async handler finishes what it has."""
     handlers, _ = make()
     got: list[int] = []
 
@@ -139,6 +147,7 @@ async def test_a_removed_async_handler_finishes_what_it_has() -> None:
 
 
 async def test_cancel_ends_handlers_that_hang() -> None:
+    """Cancel ends handlers that hang."""
     handlers, reported = make()
 
     async def hang() -> None:
@@ -155,6 +164,7 @@ async def test_cancel_ends_handlers_that_hang() -> None:
 
 @pytest.mark.fault("P02")
 async def test_a_cancellation_raised_by_the_handler_itself_does_not_end_its_task() -> None:
+    """A cancellation raised by the handler itself does not end its task."""
     handlers, reported = make(failures_max=10)
     got: list[int] = []
 

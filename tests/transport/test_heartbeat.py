@@ -42,11 +42,13 @@ def run(
 
 @pytest.mark.fault("T03", "T11")
 def test_a_dead_peer_is_found_within_interval_and_timeout() -> None:
+    """A dead peer is found within interval and timeout."""
     verdict, at_s, pings = run(Heartbeat(LIMITS, 0), 60)
     assert (verdict, at_s, pings) == (Pulse.DEAD_PING, 10, 1)
 
 
 def test_a_peer_that_answers_lives_for_a_virtual_day() -> None:
+    """A peer that answers lives for a virtual day."""
     beat = Heartbeat(LIMITS, 0)
     assert run(beat, 86_400, answers=True) == (Pulse.NOTHING, 86_400, 17_280)
     assert beat.rtt_ns == 1
@@ -55,6 +57,7 @@ def test_a_peer_that_answers_lives_for_a_virtual_day() -> None:
 
 @pytest.mark.fault("T05")
 def test_data_counts_as_life_and_missing_pongs_are_counted() -> None:
+    """Data counts as life and missing pongs are counted."""
     beat = Heartbeat(LIMITS, 0)
     verdict, _, pings = run(beat, 3600, data_every_s=0.5)
     assert verdict is Pulse.NOTHING
@@ -64,6 +67,7 @@ def test_data_counts_as_life_and_missing_pongs_are_counted() -> None:
 
 @pytest.mark.fault("T09")
 def test_a_spike_below_the_limit_is_no_reason_to_reconnect() -> None:
+    """A spike below the limit is no reason to reconnect."""
     beat = Heartbeat(LIMITS, 0)
     assert beat.poll(5 * S, 0) is Pulse.PING
     payload = beat.ping_payload(5 * S)
@@ -74,11 +78,13 @@ def test_a_spike_below_the_limit_is_no_reason_to_reconnect() -> None:
 
 
 def test_pings_are_sent_under_load_too() -> None:
+    """Pings are sent under load too."""
     beat = Heartbeat(LIMITS, 0)
     assert beat.poll(5 * S, 5 * S - 1) is Pulse.PING
 
 
 def test_old_and_unasked_pongs_are_no_answer() -> None:
+    """Old and unasked pongs are no answer."""
     beat = Heartbeat(LIMITS, 0)
     first = beat.ping_payload(5 * S)
     beat.on_pong(5 * S, b"unasked")
@@ -93,6 +99,7 @@ def test_old_and_unasked_pongs_are_no_answer() -> None:
 
 
 def test_silence_has_a_limit_without_pings() -> None:
+    """Silence has a limit without pings."""
     limits = HeartbeatLimits(ping_interval_s=0, ping_timeout_s=0, silence_max_s=30)
     assert run(Heartbeat(limits, 0), 60) == (Pulse.DEAD_SILENT, 30, 0)
     beat = Heartbeat(limits, 0)
@@ -102,6 +109,7 @@ def test_silence_has_a_limit_without_pings() -> None:
 
 
 def test_with_every_rule_off_there_is_nothing_to_poll() -> None:
+    """With every rule off there is nothing to poll."""
     limits = HeartbeatLimits(ping_interval_s=0, ping_timeout_s=0, silence_max_s=0)
     beat = Heartbeat(limits, 0)
     assert beat.next_poll_ns(0) is None
@@ -110,6 +118,7 @@ def test_with_every_rule_off_there_is_nothing_to_poll() -> None:
 
 @pytest.mark.fault("T06")
 def test_the_venues_own_ping_is_due_by_deadline_data_or_not() -> None:
+    """The venue's own ping is due by deadline data or not."""
     limits = HeartbeatLimits(
         ping_interval_s=0, ping_timeout_s=0, silence_max_s=0, app_ping_interval_s=20
     )
@@ -137,6 +146,7 @@ def test_a_stopped_process_grants_the_peer_another_ping() -> None:
 
 @pytest.mark.fault("K06")
 def test_a_dead_peer_is_found_even_if_every_poll_comes_late() -> None:
+    """A dead peer is found even if every poll comes late."""
     verdict, at_s, _ = run(Heartbeat(LIMITS, 0), 600, lag_s=2)
     assert verdict is Pulse.DEAD_PING
     assert at_s < 40
@@ -151,6 +161,7 @@ def test_a_dead_peer_is_found_even_if_every_poll_comes_late() -> None:
 def test_any_dead_peer_is_found_in_time(
     interval: int, timeout: int, silence: int, lag_ms: int
 ) -> None:
+    """Any dead peer is found in time."""
     limits = HeartbeatLimits(
         ping_interval_s=interval, ping_timeout_s=timeout, silence_max_s=silence
     )

@@ -21,6 +21,7 @@ def busiest(times: list[int], window_ns: int) -> int:
 
 @given(limit=st.integers(1, 6), gaps=gaps)
 def test_events_that_wait_as_told_never_exceed_any_window(limit: int, gaps: list[int]) -> None:
+    """Events that wait as told never exceed any window."""
     window = SlidingWindow(limit, 1.0)
     now, times = 0, []
     for gap in gaps:
@@ -34,6 +35,7 @@ def test_events_that_wait_as_told_never_exceed_any_window(limit: int, gaps: list
 
 @given(limit=st.integers(1, 6), gaps=gaps)
 def test_the_wait_is_the_shortest_that_is_right(limit: int, gaps: list[int]) -> None:
+    """The wait is the shortest that is right."""
     window = SlidingWindow(limit, 1.0)
     now = 0
     for gap in gaps:
@@ -47,6 +49,7 @@ def test_the_wait_is_the_shortest_that_is_right(limit: int, gaps: list[int]) -> 
 
 @given(limit=st.integers(1, 6), gaps=st.lists(st.integers(0, S), max_size=60))
 def test_reservations_are_in_order_and_strict(limit: int, gaps: list[int]) -> None:
+    """Reservations are in order and strict."""
     window = SlidingWindow(limit, 1.0)
     now, places = 0, []
     for gap in gaps:
@@ -59,6 +62,7 @@ def test_reservations_are_in_order_and_strict(limit: int, gaps: list[int]) -> No
 
 
 def test_a_released_reservation_frees_its_place() -> None:
+    """A released reservation frees its place."""
     window = SlidingWindow(1, 1.0)
     assert window.reserve(0) == 0
     second = window.reserve(0)
@@ -69,6 +73,7 @@ def test_a_released_reservation_frees_its_place() -> None:
 
 
 def test_an_event_behind_reservations_keeps_the_order() -> None:
+    """An event behind reservations keeps the order."""
     window = SlidingWindow(2, 1.0)
     assert [window.reserve(0) for _ in range(4)] == [0, 0, S, S]
     window.record(S // 2)
@@ -78,6 +83,7 @@ def test_an_event_behind_reservations_keeps_the_order() -> None:
 
 
 def test_spare_places_stay_free() -> None:
+    """Spare places stay free."""
     window = SlidingWindow(5, 1.0)
     for _ in range(4):
         window.record(0)
@@ -89,24 +95,26 @@ def test_spare_places_stay_free() -> None:
     ("limit", "window_s"), [(0, 1.0), (-1, 1.0), (1, 0.0), (1, -1.0), (1, float("nan"))]
 )
 def test_impossible_windows_are_refused(limit: int, window_s: float) -> None:
+    """Impossible windows are refused."""
     with pytest.raises(ConfigError):
         SlidingWindow(limit, window_s)
 
 
 @given(gaps=st.lists(st.integers(0, 2 * S), max_size=60))
 def test_a_bucket_never_gives_more_than_burst_plus_refill(gaps: list[int]) -> None:
+    """A bucket never gives more than burst plus refill."""
     bucket = TokenBucket(10, 5)
-    now, taken = 0, 0
-    for gap in gaps:
+    now = 0
+    for taken, gap in enumerate(gaps, start=1):
         now += gap
         now += bucket.wait_ns(now)
         bucket.take(now)
-        taken += 1
         assert taken <= 10 + 5 * now / S + 1e-6
         assert 0 <= bucket.level(now) + 1e-6 <= 10 + 1e-6
 
 
 def test_a_bucket_may_go_into_debt_which_is_waited_off() -> None:
+    """A bucket may go into debt which is waited off."""
     bucket = TokenBucket(2, 1)
     bucket.take(0, 4)
     assert bucket.wait_ns(0) == 3 * S
@@ -118,6 +126,7 @@ def test_a_bucket_may_go_into_debt_which_is_waited_off() -> None:
 
 @pytest.mark.parametrize(("capacity", "refill"), [(0, 1), (1, 0), (-1, 1), (1, float("nan"))])
 def test_impossible_buckets_are_refused(capacity: float, refill: float) -> None:
+    """Impossible buckets are refused."""
     with pytest.raises(ConfigError):
         TokenBucket(capacity, refill)
 
@@ -142,6 +151,7 @@ def test_messages_and_pongs_together_keep_the_venues_limit(steps: list[tuple[str
 
 @pytest.mark.fault("C08")
 def test_a_burst_of_messages_leaves_room_for_a_pong() -> None:
+    """A burst of messages leaves room for a pong."""
     budget = SendBudget(limit=5, window_s=1.0, control_reserve=1)
     sent = 0
     while budget.message_wait_ns(0) == 0:
@@ -153,6 +163,7 @@ def test_a_burst_of_messages_leaves_room_for_a_pong() -> None:
 
 
 def test_messages_keep_their_distance() -> None:
+    """Messages keep their distance."""
     budget = SendBudget(limit=0, window_s=1.0, spacing_s=0.25)
     assert budget.message_wait_ns(0) == 0
     budget.record(0)
@@ -163,6 +174,7 @@ def test_messages_keep_their_distance() -> None:
 
 
 def test_a_limit_of_one_still_lets_messages_through() -> None:
+    """A limit of one still lets messages through."""
     budget = SendBudget(limit=1, window_s=1.0, control_reserve=1)
     assert budget.message_wait_ns(0) == 0
 
@@ -171,6 +183,7 @@ def test_a_limit_of_one_still_lets_messages_through() -> None:
 
 
 async def test_coroutine_functions_wait_for_their_turn_in_order() -> None:
+    """Coroutine functions wait for their turn in order."""
     clock = ManualClock()
     ran: list[tuple[int, int]] = []
 
@@ -190,6 +203,7 @@ async def test_coroutine_functions_wait_for_their_turn_in_order() -> None:
 
 
 async def test_a_cancelled_wait_gives_its_place_back() -> None:
+    """A cancelled wait gives its place back."""
     clock = ManualClock()
 
     @rate_limit(max_calls=1, time_window=10, clock=clock)
@@ -207,6 +221,7 @@ async def test_a_cancelled_wait_gives_its_place_back() -> None:
 
 
 async def test_too_long_a_wait_is_refused() -> None:
+    """Too long a wait is refused."""
     clock = ManualClock()
 
     @rate_limit(max_calls=1, time_window=10, wait_max_s=5, clock=clock)
@@ -223,6 +238,7 @@ async def test_too_long_a_wait_is_refused() -> None:
 
 
 def test_plain_functions_raise_instead_of_blocking() -> None:
+    """Plain functions raise instead of blocking."""
     clock = ManualClock()
 
     @rate_limit(max_calls=2, time_window=1, clock=clock)
@@ -238,6 +254,8 @@ def test_plain_functions_raise_instead_of_blocking() -> None:
 
 
 async def test_the_documents_form_works_with_the_systems_clock() -> None:
+    """The document's form works with the system's clock."""
+
     @rate_limit(max_calls=10, time_window=60)
     async def subscribe_symbols(symbols: list[str]) -> list[str]:
         return symbols
@@ -246,5 +264,6 @@ async def test_the_documents_form_works_with_the_systems_clock() -> None:
 
 
 def test_impossible_limits_are_refused_at_decoration() -> None:
+    """Impossible limits are refused at decoration."""
     with pytest.raises(ConfigError):
         rate_limit(max_calls=0, time_window=1)

@@ -12,6 +12,7 @@ from crossfeed.transport.masking import LogLimiter, escape, mask_url
 @pytest.mark.fault("C05", "D12")
 @given(text=st.one_of(st.text(), st.binary()))
 def test_escaped_text_is_one_short_printable_line(text: str | bytes) -> None:
+    """Escaped text is one short printable line."""
     shown = escape(text, 80)
     assert shown.isascii()
     assert shown.isprintable()
@@ -19,6 +20,7 @@ def test_escaped_text_is_one_short_printable_line(text: str | bytes) -> None:
 
 
 def test_escaping_is_readable_and_reversible_in_kind() -> None:
+    """Escaping is readable and reversible in kind."""
     assert escape("ok\nERROR forged") == "ok\\x0aERROR forged"
     assert escape("a\\x0ab") == "a\\x5cx0ab"
     assert escape("x" * 100, 10) == "xxxxxxx..."
@@ -42,15 +44,18 @@ def test_escaping_is_readable_and_reversible_in_kind() -> None:
     ],
 )
 def test_secrets_in_urls_are_masked(url: str, shown: str) -> None:
+    """Secrets in urls are masked."""
     assert mask_url(url) == shown
 
 
 def test_lines_are_limited_and_the_rest_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Lines are limited and the rest counted."""
     log = LogLimiter(logging.getLogger("test.transport"), lines_max=3)
+    lines = [f"line {number}" for number in range(100)]
     with caplog.at_level(logging.INFO, "test.transport"):
         log.log(logging.DEBUG, "not enabled", 0)
         for number in range(100):
-            log.log(logging.INFO, f"line {number}", number)
+            log.log(logging.INFO, lines[number], number)
         assert log.suppressed == 97
         log.log(logging.INFO, "forged\nline", 10**9)
     assert caplog.messages == [

@@ -50,6 +50,7 @@ def telling(*messages: bytes) -> Callable[..., Awaitable[None]]:
 
 
 async def test_channels_are_routed_over_all_connections(serve: Serve) -> None:
+    """Channels are routed over all connections."""
     first = await serve(telling(b'{"channel":"trade","n":1}', b'{"channel":"book","n":2}', b"{}"))
     second = await serve(telling(b'{"channel":"trade","n":3}', b'{"channel":"trade","n":4}'))
     pool = WebSocketPool()
@@ -91,6 +92,7 @@ async def test_channels_are_routed_over_all_connections(serve: Serve) -> None:
 
 
 async def test_connecting_is_parallel_and_within_the_hosts_budget(serve: Serve) -> None:
+    """Connecting is parallel and within the host's budget."""
     server = await serve(quiet)
     pool = WebSocketPool(limits=AdmissionLimits(windows=((3, 0.1),), burst=100, rate_per_s=1000))
     for number in range(7):
@@ -106,6 +108,7 @@ async def test_connecting_is_parallel_and_within_the_hosts_budget(serve: Serve) 
 
 
 async def test_one_that_cannot_connect_does_not_stop_the_others(serve: Serve) -> None:
+    """One that cannot connect does not stop the others."""
     good, bad = await serve(quiet), await serve(lambda peer: peer.refuse(403))
     pool = WebSocketPool()
     errors: list[BaseException] = []
@@ -127,6 +130,7 @@ async def test_one_that_cannot_connect_does_not_stop_the_others(serve: Serve) ->
 
 
 async def test_entering_closes_again_what_did_connect(serve: Serve) -> None:
+    """Entering closes again what did connect."""
     good, bad = await serve(quiet), await serve(lambda peer: peer.refuse(403))
     pool = WebSocketPool()
     pool.add_connection("good", config(good.url))
@@ -138,6 +142,7 @@ async def test_entering_closes_again_what_did_connect(serve: Serve) -> None:
 
 
 async def test_run_waits_for_the_end_of_all(serve: Serve) -> None:
+    """Run waits for the end of all."""
     server = await serve(quiet)
     pool = WebSocketPool()
     pool.add_connection("a", config(server.url))
@@ -153,6 +158,7 @@ async def test_run_waits_for_the_end_of_all(serve: Serve) -> None:
 
 
 async def test_a_failing_channel_handler_is_reported_and_isolated(serve: Serve) -> None:
+    """A failing channel handler is reported and isolated."""
     server = await serve(telling(*[b'{"channel":"trade"}'] * 5))
     pool = WebSocketPool(handler_failures_max=2)
     pool.add_connection("a", config(server.url, channel_of=channel_of))
@@ -186,6 +192,7 @@ async def test_a_failing_channel_handler_is_reported_and_isolated(serve: Serve) 
 
 
 def test_names_and_numbers_are_checked() -> None:
+    """Names and numbers are checked."""
     pool = WebSocketPool(connections_max=2)
     pool.add_connection("a", config("ws://127.0.0.1:1/"))
     with pytest.raises(ConfigError, match="already"):
@@ -199,7 +206,7 @@ def test_names_and_numbers_are_checked() -> None:
 
 @pytest.mark.fault("C10")
 async def test_a_hundred_lost_at_once_come_back_behind_one_canary(serve: Serve) -> None:
-    """Virtual time is for the rule (test_canary, test_gate); here real sockets, with a quicker pace."""
+    """Here with real sockets and a quicker pace; the rule itself is tested in virtual time."""
     lost = asyncio.Event()
 
     async def until_lost(peer) -> None:

@@ -73,10 +73,12 @@ def closed(code: int) -> ConnectionLostError:
 def test_permanent_refusals_are_told_from_passing_ones(
     error: CrossfeedError, refusal: Refusal
 ) -> None:
+    """Permanent refusals are told from passing ones."""
     assert classify(error) is refusal
 
 
 def test_a_venues_own_meaning_comes_first() -> None:
+    """A venue's own meaning comes first."""
     assert classify(closed(1008), close_codes={1008: Refusal.PASSING}) is Refusal.PASSING
     assert classify(rejected(403), statuses={403: Refusal.LIMITED}) is Refusal.LIMITED
 
@@ -84,6 +86,7 @@ def test_a_venues_own_meaning_comes_first() -> None:
 @pytest.mark.fault("C01", "T13")
 @given(seed=st.integers(), failures=st.integers(2, 40))
 def test_waits_stay_between_base_and_cap(seed: int, failures: int) -> None:
+    """Waits stay between base and cap."""
     policy = ReconnectPolicy(Backoff(attempts_max=0), random.Random(seed))
     first, *others = [policy.on_failure(LOST).wait_ns / S for _ in range(failures)]
     assert 0 <= first <= 0.5
@@ -92,6 +95,7 @@ def test_waits_stay_between_base_and_cap(seed: int, failures: int) -> None:
 
 @given(seed=st.integers())
 def test_a_wait_is_at_most_three_times_the_last(seed: int) -> None:
+    """A wait is at most three times the last."""
     policy = ReconnectPolicy(Backoff(attempts_max=0), random.Random(seed))
     policy.on_failure(LOST)
     last = 0.5
@@ -103,6 +107,7 @@ def test_a_wait_is_at_most_three_times_the_last(seed: int) -> None:
 
 @pytest.mark.fault("C10")
 def test_a_crowd_does_not_return_together() -> None:
+    """A crowd does not return together."""
     waits = []
     for seed in range(100):
         policy = ReconnectPolicy(Backoff(), random.Random(seed))
@@ -113,6 +118,7 @@ def test_a_crowd_does_not_return_together() -> None:
 
 @pytest.mark.fault("H13")
 def test_only_good_data_resets_the_count() -> None:
+    """Only good data resets the count."""
     policy = ReconnectPolicy(Backoff(attempts_max=10), random.Random(1))
     for expected in range(1, 11):
         assert not policy.on_failure(LOST, good_data_ns=29 * S).is_exhausted
@@ -123,6 +129,7 @@ def test_only_good_data_resets_the_count() -> None:
 
 
 def test_zero_attempts_never_gives_up() -> None:
+    """Zero attempts never gives up."""
     policy = ReconnectPolicy(Backoff(attempts_max=0), random.Random(1))
     assert not any(policy.on_failure(LOST).is_exhausted for _ in range(1000))
 
@@ -130,12 +137,14 @@ def test_zero_attempts_never_gives_up() -> None:
 @pytest.mark.fault("H05", "H06")
 @given(seed=st.integers(), asked=st.floats(0, 86_400), status=st.sampled_from([418, 429]))
 def test_retry_after_is_obeyed_and_binds_the_venue(seed: int, asked: float, status: int) -> None:
+    """Retry after is obeyed and binds the venue."""
     decision = ReconnectPolicy(Backoff(), random.Random(seed)).on_failure(rejected(status, asked))
     assert decision.is_for_venue
     assert asked - 1e-6 <= decision.wait_ns / S <= asked + 0.5 + 1e-6
 
 
 def test_an_absurd_retry_after_is_cut() -> None:
+    """An absurd retry after is cut."""
     policy = ReconnectPolicy(Backoff(retry_after_max_s=3600), random.Random(1))
     assert policy.on_failure(rejected(429, 1e9)).wait_ns <= 3601 * S
     assert policy.on_failure(rejected(429, -5)).wait_ns >= 0
@@ -143,6 +152,7 @@ def test_an_absurd_retry_after_is_cut() -> None:
 
 @pytest.mark.parametrize(("status", "least"), [(429, 60), (418, 300)])
 def test_without_retry_after_a_default_is_waited(status: int, least: float) -> None:
+    """Without retry after a default is waited."""
     decision = ReconnectPolicy(Backoff(), random.Random(1)).on_failure(rejected(status))
     assert decision.wait_ns >= least * S
 
@@ -152,6 +162,7 @@ def test_without_retry_after_a_default_is_waited(status: int, least: float) -> N
     "error", [rejected(401), rejected(403), rejected(451), closed(1008)], ids=repr
 )
 def test_permanent_refusals_are_probed_every_five_minutes_at_most(error: CrossfeedError) -> None:
+    """Permanent refusals are probed every five minutes at most."""
     policy = ReconnectPolicy(Backoff(), random.Random(1))
     waits = [policy.on_failure(error).wait_ns / S for _ in range(5)]
     assert all(300 <= wait <= 330 for wait in waits)
@@ -159,6 +170,7 @@ def test_permanent_refusals_are_probed_every_five_minutes_at_most(error: Crossfe
 
 @pytest.mark.fault("C03", "C04")
 def test_try_again_later_waits_longest_of_the_passing_ones() -> None:
+    """Try again later waits longest of the passing ones."""
     policy = ReconnectPolicy(Backoff(attempts_max=0), random.Random(1))
     usual = max(policy.on_failure(closed(1011)).wait_ns for _ in range(50))
     later = min(policy.on_failure(closed(1013)).wait_ns for _ in range(50))
@@ -170,6 +182,7 @@ def test_try_again_later_waits_longest_of_the_passing_ones() -> None:
 @pytest.mark.fault("C04", "H08")
 @pytest.mark.parametrize("error", [closed(1012), rejected(502), rejected(503)], ids=repr)
 def test_server_troubles_back_off(error: CrossfeedError) -> None:
+    """Server troubles back off."""
     policy = ReconnectPolicy(Backoff(attempts_max=0), random.Random(1))
     waits = [policy.on_failure(error).wait_ns / S for _ in range(20)]
     assert sum(waits) > 20

@@ -17,6 +17,7 @@ S = 1_000_000_000
     steps=st.lists(st.tuples(st.integers(1, 10), st.integers(0, 2 * S)), max_size=60),
 )
 def test_the_weight_in_any_window_stays_under_the_limit(steps: list[tuple[int, int]]) -> None:
+    """The weight in any window stays under the limit."""
     window = WeightWindow(20, 1.0)
     now, spent = 0, []
     for weight, gap in steps:
@@ -32,6 +33,7 @@ def test_the_weight_in_any_window_stays_under_the_limit(steps: list[tuple[int, i
 
 
 def test_a_request_heavier_than_the_limit_waits_for_an_empty_window() -> None:
+    """A request heavier than the limit waits for an empty window."""
     window = WeightWindow(20, 1.0)
     assert window.wait_ns(0, 50) == 0
     window.record(0, 50)
@@ -42,11 +44,13 @@ def test_a_request_heavier_than_the_limit_waits_for_an_empty_window() -> None:
 
 @pytest.mark.parametrize(("weight", "window"), [(0, 1.0), (1, 0.0)])
 def test_impossible_budgets_are_refused(weight: int, window: float) -> None:
+    """Impossible budgets are refused."""
     with pytest.raises(ConfigError):
         WeightWindow(weight, window)
 
 
 async def test_urgent_requests_go_first_and_equal_ones_in_order() -> None:
+    """Urgent requests go first and equal ones in order."""
     clock = ManualClock()
     budget = RestBudget(1, 10.0)
     done: list[str] = []
@@ -69,6 +73,7 @@ async def test_urgent_requests_go_first_and_equal_ones_in_order() -> None:
 
 @pytest.mark.fault("H05", "H06")
 async def test_a_hold_stops_everything_until_its_end() -> None:
+    """A hold stops everything until its end."""
     clock = ManualClock()
     budget = RestBudget()
     budget.hold(clock.monotonic_ns(), 60)
@@ -82,6 +87,7 @@ async def test_a_hold_stops_everything_until_its_end() -> None:
 
 
 async def test_the_queue_is_bounded_and_cancelled_waits_leave_it() -> None:
+    """The queue is bounded and cancelled waits leave it."""
     clock = ManualClock()
     budget = RestBudget(1, 10.0, queue_max=2)
     await budget.spend(1, priority=0, clock=clock)

@@ -10,6 +10,7 @@ S = 1_000_000_000
 
 @pytest.mark.fault("K01")
 def test_jumps_are_seen_and_followed() -> None:
+    """Jumps are seen and followed."""
     clock = ManualClock()
     wall = WallOffset(clock)
     assert clock.monotonic_ns() + wall.offset_ns == clock.now_ns()
@@ -24,6 +25,7 @@ def test_jumps_are_seen_and_followed() -> None:
 
 
 def test_slewing_is_followed_silently() -> None:
+    """Slewing is followed silently."""
     clock = ManualClock()
     wall = WallOffset(clock)
     for _ in range(100):
@@ -48,6 +50,7 @@ class PreemptedClock(ManualClock):
 
 
 def test_an_interrupted_sample_is_taken_again() -> None:
+    """An interrupted sample is taken again."""
     clock = PreemptedClock()
     exact = ManualClock()
     assert WallOffset(clock).offset_ns == exact.now_ns() - exact.monotonic_ns()

@@ -1,7 +1,7 @@
 """The strict connection against hostile servers: RFC 6455 as a client must keep it.
 
-Checked case by case what picows does itself; the wrapper mends the rest. The list of cases is the Autobahn
-suite's, groups 1 to 7 and 10.
+Checked case by case what picows does itself; the wrapper mends the rest. The list of cases is the
+Autobahn suite's, groups 1 to 7 and 10.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Client:
 
 @pytest.fixture
 async def connect(serve: Serve) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
-    """Return `await connect(script)`: a client connected to a server that runs `script` after the upgrade."""
+    """Yield a function that connects a client to a server running a script after the upgrade."""
     clients: list[Client] = []
 
     async def start(script, **config: object) -> Client:
@@ -93,6 +93,8 @@ async def connect(serve: Serve) -> AsyncIterator[Callable[..., Awaitable[Client]
 
 
 async def test_messages_are_delivered_in_order_with_times(connect) -> None:
+    """Messages are delivered in order with times."""
+
     async def script(peer) -> None:
         for number in range(100):
             peer.text(b"message %d" % number)
@@ -115,6 +117,8 @@ async def test_messages_are_delivered_in_order_with_times(connect) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 65535, 65536, 65537, 1_000_000])
 async def test_sizes_around_the_borders_of_the_length_field(connect, size: int) -> None:
+    """Sizes around the borders of the length field."""
+
     async def script(peer) -> None:
         peer.text(b"x" * size)
         peer.frame(CLOSE, b"\x03\xe8")
@@ -127,6 +131,8 @@ async def test_sizes_around_the_borders_of_the_length_field(connect, size: int) 
 
 @pytest.mark.parametrize("chop", [1, 2, 3, 997])
 async def test_frames_in_any_pieces(connect, chop: int) -> None:
+    """Frames in any pieces."""
+
     async def script(peer) -> None:
         await asyncio.sleep(0)
         data = b"".join(_frames_of("häßlich 😀".encode() * 20))
@@ -142,7 +148,7 @@ async def test_frames_in_any_pieces(connect, chop: int) -> None:
 
 
 def _frames_of(payload: bytes) -> list[bytes]:
-    """Return the payload as one frame, then in three fragments around a ping, then a close frame."""
+    """Return the payload as one frame, in three fragments around a ping, then a close frame."""
     third = len(payload) // 3
     return [
         _frame(TEXT, payload),
@@ -162,6 +168,7 @@ def _frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
 
 
 async def test_pings_are_answered_with_their_payload(connect) -> None:
+    """Pings are answered with their payload."""
     answered: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
 
     async def script(peer) -> None:
@@ -182,7 +189,7 @@ async def test_pings_are_answered_with_their_payload(connect) -> None:
 async def test_pongs_are_counted_and_the_latest_ping_is_answered_when_there_is_room(
     connect,
 ) -> None:
-    """More pings than the budget allows: the latest is answered once there is room (RFC 6455 5.5.3)."""
+    """Of more pings than the budget allows the latest is answered later (RFC 6455 5.5.3)."""
     budget = SendBudget(limit=3, window_s=0.2)
     last: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     pinged = asyncio.Event()
@@ -198,7 +205,7 @@ async def test_pongs_are_counted_and_the_latest_ping_is_answered_when_there_is_r
 
     client = await connect(script, budget=budget)
     async with asyncio.timeout(DEADLINE_S):
-        while not client.frames:
+        while not client.frames:  # noqa: ASYNC110 - polled, as by the manager
             await asyncio.sleep(0)
         assert client.connection.pongs_sent == 3
         assert budget.used(client.connection.clock.monotonic_ns()) == 3
@@ -211,6 +218,8 @@ async def test_pongs_are_counted_and_the_latest_ping_is_answered_when_there_is_r
 
 
 async def test_unasked_pongs_are_taken_calmly(connect) -> None:
+    """Unasked pongs are taken calmly."""
+
     async def script(peer) -> None:
         peer.frame(PONG, b"unasked")
         peer.text(b"after")
@@ -220,12 +229,13 @@ async def test_unasked_pongs_are_taken_calmly(connect) -> None:
     pongs = []
     client.connection.on_pong = lambda _at, payload: pongs.append(payload)
     async with asyncio.timeout(DEADLINE_S):
-        while not client.frames:
+        while not client.frames:  # noqa: ASYNC110 - polled, as by the manager
             await asyncio.sleep(0)
     assert pongs in ([b"unasked"], [])  # it may have come before the hook was set
 
 
 async def test_we_close_in_good_order(connect) -> None:
+    """We close in good order."""
     seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def script(peer) -> None:
@@ -243,6 +253,8 @@ async def test_we_close_in_good_order(connect) -> None:
 
 
 async def test_a_peer_that_does_not_answer_our_close_is_cut(connect) -> None:
+    """A peer that does not answer our close is cut."""
+
     async def script(peer) -> None:
         await peer.gone()
 
@@ -255,7 +267,7 @@ async def test_a_peer_that_does_not_answer_our_close_is_cut(connect) -> None:
 
 
 async def violation(connect, *frames: tuple[int, bytes, dict[str, object]], **config: object):
-    """Let the server send frames; return the client, its error and the close code the server saw."""
+    """Let the server send frames; return the client, its error, the close code sent."""
     seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def script(peer) -> None:
@@ -315,6 +327,7 @@ CASES = {
 @pytest.mark.fault("C05")
 @pytest.mark.parametrize("name", CASES)
 async def test_violations_end_the_connection_with_1002(connect, name: str) -> None:
+    """Violations end the connection with 1002."""
     frames = CASES[name]
     if name.startswith("16-bit"):
         frames = ()
@@ -349,6 +362,7 @@ INVALID = {
 @pytest.mark.fault("D12")
 @pytest.mark.parametrize("name", INVALID)
 async def test_invalid_utf8_ends_the_connection_with_1007(connect, name: str) -> None:
+    """Invalid UTF-8 ends the connection with 1007."""
     client, error, code = await violation(connect, *INVALID[name])
     assert isinstance(error, ProtocolViolationError), error
     assert error.close_code == 1007
@@ -369,6 +383,7 @@ async def test_invalid_utf8_ends_the_connection_with_1007(connect, name: str) ->
     ids=["whole", "100 MB announced", "4 EB announced", "joined", "64 empty fragments"],
 )
 async def test_oversize_ends_the_connection_with_1009(connect, frames) -> None:
+    """Oversize ends the connection with 1009."""
     client, error, code = await violation(connect, *frames, frame_bytes_max=2000, fragments_max=64)
     assert isinstance(error, ProtocolViolationError), error
     assert error.close_code == 1009
@@ -377,6 +392,8 @@ async def test_oversize_ends_the_connection_with_1009(connect, frames) -> None:
 
 
 async def test_the_limit_itself_is_allowed(connect) -> None:
+    """The limit itself is allowed."""
+
     async def script(peer) -> None:
         peer.text(b"x" * 2000)
         peer.frame(TEXT, b"x" * 1000, fin=False)
@@ -414,6 +431,7 @@ async def test_a_flood_behind_an_oversize_header_is_not_buffered(connect) -> Non
 
 @pytest.mark.fault("D15")
 async def test_compressed_frames_are_refused_not_inflated(connect) -> None:
+    """Compressed frames are refused not inflated."""
     _, error, code = await violation(connect, (TEXT, b"\x78" * 100, {"rsv": 4}))
     assert isinstance(error, ProtocolViolationError)
     assert code == 1002
@@ -421,6 +439,8 @@ async def test_compressed_frames_are_refused_not_inflated(connect) -> None:
 
 @pytest.mark.fault("D13")
 async def test_binary_messages_are_dropped_counted_and_reported_unless_wanted(connect) -> None:
+    """Binary messages are dropped counted and reported unless wanted."""
+
     async def script(peer) -> None:
         peer.frame(BINARY, b"\x00\xff")
         peer.frame(BINARY, b"\x00", fin=False)
@@ -440,6 +460,8 @@ async def test_binary_messages_are_dropped_counted_and_reported_unless_wanted(co
 
 
 async def test_nothing_after_the_peers_close_is_delivered(connect) -> None:
+    """Nothing after the peer's close is delivered."""
+
     async def script(peer) -> None:
         peer.text(b"before")
         peer.frame(CLOSE, b"\x03\xe9going")
@@ -457,6 +479,7 @@ async def test_nothing_after_the_peers_close_is_delivered(connect) -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x0f\xa4bye"])
 async def test_the_peers_close_is_echoed(connect, payload: bytes) -> None:
+    """The peer's close is echoed."""
     seen: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     async def script(peer) -> None:
@@ -472,6 +495,8 @@ async def test_the_peers_close_is_echoed(connect, payload: bytes) -> None:
 
 @pytest.mark.fault("C05")
 async def test_a_reason_cannot_forge_a_log_line(connect) -> None:
+    """A reason cannot forge a log line."""
+
     async def script(peer) -> None:
         peer.frame(CLOSE, b"\x0f\xa0x\nERROR forged\x1b[2J")
         await peer.gone()
@@ -487,6 +512,8 @@ async def test_a_reason_cannot_forge_a_log_line(connect) -> None:
 
 @pytest.mark.fault("T01")
 async def test_a_reset_in_mid_frame_delivers_nothing_of_it(connect) -> None:
+    """A reset in mid frame delivers nothing of it."""
+
     async def script(peer) -> None:
         peer.text(b"whole")
         peer.frame(TEXT, b"half of it", length=20)
@@ -503,6 +530,8 @@ async def test_a_reset_in_mid_frame_delivers_nothing_of_it(connect) -> None:
 @pytest.mark.fault("T02")
 @pytest.mark.parametrize("rest", [b"", b"\x81", b"\x81\x05hel", b"\x01\x03abc"])
 async def test_an_end_without_close_frame_is_no_clean_end(connect, rest: bytes) -> None:
+    """An end without close frame is no clean end."""
+
     async def script(peer) -> None:
         peer.text(b"whole")
         peer.send(rest)
@@ -520,6 +549,8 @@ async def test_an_end_without_close_frame_is_no_clean_end(connect, rest: bytes) 
 
 @pytest.mark.fault("T07")
 async def test_fragments_that_stop_coming_end_the_connection(connect) -> None:
+    """Fragments that stop coming end the connection."""
+
     async def script(peer) -> None:
         peer.frame(TEXT, b"x", fin=False)
         peer.frame(PING, b"still here")
@@ -528,7 +559,7 @@ async def test_fragments_that_stop_coming_end_the_connection(connect) -> None:
     client = await connect(script, frame_timeout_s=10)
     connection = client.connection
     async with asyncio.timeout(DEADLINE_S):
-        while not connection.pongs_sent:
+        while not connection.pongs_sent:  # noqa: ASYNC110 - polled, as by the manager
             await asyncio.sleep(0)
     now_ns = connection.clock.monotonic_ns()
     connection.check(now_ns + 9 * 10**9)
@@ -541,6 +572,8 @@ async def test_fragments_that_stop_coming_end_the_connection(connect) -> None:
 
 @pytest.mark.fault("P02")
 async def test_a_raising_frame_handler_does_not_end_the_connection(connect) -> None:
+    """A raising frame handler does not end the connection."""
+
     async def script(peer) -> None:
         await peer.read_until(TEXT)
         for kind in (b"error", b"cancel", b"exit", b"fine"):
@@ -579,6 +612,7 @@ async def test_a_raising_frame_handler_does_not_end_the_connection(connect) -> N
 
 @pytest.mark.parametrize("size", [0, 5, 125, 126, 65535, 65536, 300_000])
 async def test_what_we_send_arrives_masked_and_whole(connect, size: int) -> None:
+    """What we send arrives masked and whole."""
     seen: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     async def script(peer) -> None:
@@ -592,6 +626,8 @@ async def test_what_we_send_arrives_masked_and_whole(connect, size: int) -> None
 
 
 async def test_sending_after_the_end_is_refused(connect) -> None:
+    """Sending after the end is refused."""
+
     async def script(peer) -> None:
         peer.frame(CLOSE, b"\x03\xe8")
         await peer.gone()
@@ -605,6 +641,7 @@ async def test_sending_after_the_end_is_refused(connect) -> None:
 
 
 async def test_a_peer_that_does_not_read_is_not_buffered_for(connect) -> None:
+    """A peer that does not read is not buffered for."""
     release = asyncio.Event()
 
     async def script(peer) -> None:
@@ -612,9 +649,13 @@ async def test_a_peer_that_does_not_read_is_not_buffered_for(connect) -> None:
         await release.wait()
 
     client = await connect(script, write_buffer_bytes_max=100_000)
-    with pytest.raises(SendRejectedError, match="does not read"):
+
+    def fill() -> None:
         for _ in range(1000):
             client.connection.send_text(b"z" * 100_000)
+
+    with pytest.raises(SendRejectedError, match="does not read"):
+        fill()
     client.connection.fail(ConnectionLostError("enough"))
     assert str(await client.end()) == "enough"
     release.set()
@@ -626,6 +667,7 @@ async def test_a_peer_that_does_not_read_is_not_buffered_for(connect) -> None:
 async def test_nothing_is_logged_by_picows_and_nothing_is_left_unretrieved(
     connect, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nothing is logged by picows and nothing is left unretrieved."""
     problems = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: problems.append(context)
@@ -640,6 +682,8 @@ async def test_nothing_is_logged_by_picows_and_nothing_is_left_unretrieved(
 
 
 async def test_a_connection_says_what_it_is(connect) -> None:
+    """A connection says what it is."""
+
     async def script(peer) -> None:
         await peer.gone()
 

@@ -51,8 +51,8 @@ def _is_secret(name: str) -> bool:
 class LogLimiter:
     """A logger for at most `lines_max` lines a second; says how many it held back.
 
-    One for the whole process, so that a hundred connections lost together do not write a hundred times as
-    much. The caller gives the (monotonic) time, ns.
+    One for the whole process, so that a hundred connections lost together do not write a hundred
+    times as much. The caller gives the (monotonic) time, ns.
     """
 
     __slots__ = ("_lines", "_lines_max", "_logger", "_window_ns", "suppressed")
