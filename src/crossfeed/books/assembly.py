@@ -74,7 +74,7 @@ class Assembler:
 
         A side that the venue cut at `window_levels` is kept only as far as it is proven complete.
         """
-        ladder = Ladder(like.price_scale, like.size_scale)
+        ladder = type(like)(like.price_scale, like.size_scale)
         self.load(ladder, image)
         levels = self._window_levels
         bids_cut, asks_cut = len(image.bids) >= levels > 0, len(image.asks) >= levels > 0

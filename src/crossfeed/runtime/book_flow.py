@@ -15,6 +15,7 @@ from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.sequencing import BookRule, SnapshotSource
 from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier, StreamGate
+from crossfeed.runtime.native_books import ladder_type
 
 __all__ = ["BookFlow"]
 
@@ -88,6 +89,7 @@ class BookFlow:
             price_scale=self._instrument.price_scale,
             size_scale=self._instrument.size_scale,
             exact_reader=_exact_levels,
+            ladder_type=ladder_type(),
         )
         self._apply_to(sync)
         return sync

@@ -51,6 +51,7 @@ class Connection:
     """Carries a part of a session's subscriptions. Made and closed by the session.
 
     Attributes:
+        session: Whose it is.
         name: Unique within the client ("binance-1").
         manager: The WebSocket connection.
         core: Codec, integrity and books for its frames.
@@ -73,7 +74,7 @@ class Connection:
         self.wants: dict[Want, WantState] = {}
         self.refused: dict[Want, Refused] = {}
         self.freshness = Freshness()
-        self._session = session
+        self.session = self._session = session
         self._settled = asyncio.Event()
         self._has_opened = False
         self._frames = 0
@@ -238,6 +239,11 @@ class Connection:
         self._frames += 1
         if not self._frames & SAMPLE_MASK:
             session.processing.add(session.clock.monotonic_ns() - ts_mono_ns)
+
+    def sample(self, ts_mono_ns: int) -> None:
+        """Note how long the frame received at `ts_mono_ns` took."""
+        session = self._session
+        session.processing.add(session.clock.monotonic_ns() - ts_mono_ns)
 
     def on_acknowledged(self, said: Acknowledged) -> None:
         """Note what the venue confirmed."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
 from msgspec import Struct
 
-__all__ = ["CoreChoice", "active_core"]
+__all__ = ["CoreChoice", "active_core", "engine_module", "listener_factory"]
+
+SWITCH = "CROSSFEED_PURE"
+"""Environment variable that leaves the compiled core out when it is set to anything."""
 
 
 class CoreChoice(Struct, frozen=True):
@@ -19,6 +28,52 @@ class CoreChoice(Struct, frozen=True):
     reason: str
 
 
+@functools.cache
+def _load(name: str) -> tuple[Any, str]:
+    """Import one compiled module; return (module or None, why not)."""
+    try:
+        return importlib.import_module(f"crossfeed.native.{name}"), ""
+    except ModuleNotFoundError:
+        return None, f"{name} was not built when crossfeed was installed"
+    # Whatever a module of another build throws, the pure core does the work.
+    except Exception as error:  # noqa: BLE001
+        return None, f"{name} cannot be loaded: {type(error).__name__}: {error}"
+
+
+def _hook() -> tuple[Any, str]:
+    """Load the picows hook if it was built for the picows that is installed."""
+    hook, why = _load("_hook")
+    if hook is None:
+        return None, why
+    import picows
+
+    built, found = str(hook.PICOWS), str(picows.__version__)
+    if built.split(".")[:2] != found.split(".")[:2]:
+        return None, f"_hook was built for picows {built}, installed is {found}"
+    return hook, ""
+
+
 def active_core() -> CoreChoice:
     """Return the core that new connections get."""
-    return CoreChoice("pure", "pure Python: this version has no compiled core")
+    if os.environ.get(SWITCH):
+        return CoreChoice("pure", f"pure Python: {SWITCH} is set")
+    engine, why = _load("_engine")
+    if engine is None:
+        return CoreChoice("pure", f"pure Python: {why}")
+    hook, why = _hook()
+    if hook is None:
+        return CoreChoice("compiled", f"decoder and books compiled, listener in Python: {why}")
+    return CoreChoice("compiled", "decoder, books and listener compiled")
+
+
+def engine_module() -> Any | None:  # noqa: ANN401 - a compiled module
+    """Return the compiled decoder's module, None where the pure core does the work."""
+    return _load("_engine")[0] if active_core().name == "compiled" else None
+
+
+def listener_factory() -> Callable[[Any], Any] | None:
+    """Return the factory of compiled listeners, None where the Python one does the work."""
+    if active_core().name != "compiled":
+        return None
+    hook, _ = _hook()
+    return None if hook is None else hook.FrameListener

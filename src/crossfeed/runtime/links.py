@@ -131,7 +131,7 @@ class Links:
         manager = WebSocketManager(config, clock=self.clock, random=self.random, gate=self.gate)
         connection = Connection(session, name, manager, core)
         connection.wants = dict.fromkeys(wants, WantState.NOTED)
-        manager.on_frame(connection.on_frame)
+        manager.on_frame(core.path(connection))
         manager.on_open(connection.on_open)
 
         def address(failures: int) -> str:

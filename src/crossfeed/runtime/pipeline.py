@@ -20,7 +20,7 @@ subscribers. A compiled core replaces `PureCore` as a whole.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from crossfeed.errors import DecodeError
 from crossfeed.integrity.connection_counter import ConnectionCounter
@@ -28,7 +28,11 @@ from crossfeed.model.commands import RestRequest
 from crossfeed.model.output import Output
 from crossfeed.runtime.counters import Counters
 from crossfeed.runtime.streams import StreamSet
+from crossfeed.transport.listener import OnFrame
 from crossfeed.venues.base import Codec
+
+if TYPE_CHECKING:
+    from crossfeed.runtime.connection import Connection
 
 __all__ = ["Core", "PureCore"]
 
@@ -86,7 +90,7 @@ class PureCore:
         self.counters: Counters = streams.counters
         self._streams = streams
         self._receive = codec.receive
-        self._gates = streams.table(name)
+        self.gates = streams.table(name)
         self._staged = Output()
         self.counter = ConnectionCounter((self,))
 
@@ -109,7 +113,7 @@ class PureCore:
         if events:
             counters.events += len(events)
             unasked = counters.unasked
-            gates = self._gates
+            gates = self.gates
             for event in events:
                 gate = gates.get((event.__class__, event.symbol))
                 if gate is None:
@@ -123,6 +127,10 @@ class PureCore:
             out.commands += staged.commands
             staged.commands.clear()
         return out
+
+    def path(self, connection: Connection) -> OnFrame:
+        """Return what takes the frames of `connection` and carries them to the subscribers."""
+        return connection.on_frame
 
     def _refuse(self, error: DecodeError, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
         """Count a frame that was not understood.

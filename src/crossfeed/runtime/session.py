@@ -37,11 +37,13 @@ from crossfeed.runtime.connection import Connection
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.histogram import Histogram
 from crossfeed.runtime.links import Links
+from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.runtime.rest import RestDesk
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.runtime.streams import StreamSet
 from crossfeed.runtime.tasks import TaskOwner
+from crossfeed.runtime.watchdog import LoopWatchdog
 from crossfeed.transport.state import ConnectionState
 from crossfeed.venues.base import CodecOptions, Venue
 from crossfeed.venues.symbols import SymbolTable
@@ -112,6 +114,7 @@ class Session:
         self.tasks = TaskOwner(f"crossfeed:{venue.name}", self.report)
         self.links = Links(venue, settings, clock, random)
         self.rest = RestDesk(self, self.links.rest_urls())
+        self.watchdog = LoopWatchdog(clock, self.report)
         self.auditor = Auditor(self, settings.audit_interval_s)
         self.connections: list[Connection] = []
         self.processing = Histogram()
@@ -193,6 +196,7 @@ class Session:
         await self.rest.learn_instruments(request.symbol for request in requests)
         self._asked.update(requests)
         wants = self._note(self._with_companions(requests))
+        self.watchdog.start()
         self.tasks.spawn(self._tick(), "timer")
         new = self._place(wants)
         await self.links.connect(new, self.settings.connect_deadline_s)
@@ -233,6 +237,7 @@ class Session:
     async def close(self) -> None:
         """End everything. Closing twice is harmless."""
         self._is_open = False
+        self.watchdog.close()
         await self.tasks.close()
         out = Output()
         for connection in self.connections:
@@ -278,7 +283,7 @@ class Session:
             self._number += 1
             codec = self.venue.make_codec(self.table, self.options)
             name = f"{self.venue.name}-{self._number}"
-            core = PureCore(codec, self.streams, name)
+            core = make_core(codec, self.streams, name)
             connection = self.links.make_connection(self, name, core, wants)
             connection.shard, connection.place = self._shards, line
             made.append(connection)
@@ -293,7 +298,7 @@ class Session:
         codec = self.venue.make_codec(self.table, self.options)
         name = f"{self.venue.name}-{self._number}"
         wants = [want for want in connection.wants if want not in connection.refused]
-        core = PureCore(codec, self.streams, name)
+        core = make_core(codec, self.streams, name)
         twin = self.links.make_connection(self, name, core, wants)
         twin.shard, twin.place = connection.shard, connection.place
         return twin
@@ -409,6 +414,7 @@ class Session:
         while True:
             await self.clock.sleep(TICK_S)
             out = Output()
+            self.watchdog.beat()
             now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
             self.streams.on_timer(now_ns, mono_ns, out)
             self.auditor.on_timer(mono_ns)
@@ -485,5 +491,6 @@ class Session:
             "refused": refused,
             "connections": each,
             "subscriptions": len(self._requests),
+            "loop_blocks": self.watchdog.blocks,
             **self.streams.stats(),
         }

@@ -40,8 +40,8 @@ _KINDS: Final = (
 _LEVEL_KINDS: Final = (wire.LevelPrice, wire.LevelSize, wire.LevelSide)
 _PAIR: Final = 2
 # 2009-01-01, before anything was traded, and the end of 2261, near the end of 64-bit ns.
-_TIME_MIN_NS: Final = 1_230_768_000 * 10**9
-_TIME_MAX_NS: Final = 9_214_646_400 * 10**9
+TIME_MIN_NS: Final = 1_230_768_000 * 10**9
+TIME_MAX_NS: Final = 9_214_646_400 * 10**9
 
 
 class _Field(NamedTuple):
@@ -209,7 +209,7 @@ def _slots(
             continue
         elif isinstance(kind, wire.UnixTime):
             unit_ns = kind.unit_ns or time_unit_ns
-            low, high = _TIME_MIN_NS // unit_ns, _TIME_MAX_NS // unit_ns
+            low, high = TIME_MIN_NS // unit_ns, TIME_MAX_NS // unit_ns
             unknown = f"{source} is not None and " if field.is_optional else ""
             prelude += [
                 f"if {unknown}not {low} < {source} < {high}:",

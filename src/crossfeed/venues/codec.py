@@ -6,7 +6,7 @@ Decoding by declaration, and the book of symbols asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from crossfeed.errors import UnknownMessageError
 from crossfeed.model.commands import Want
@@ -17,10 +17,20 @@ from crossfeed.venues.decoder import Decoder, SymbolNames
 from crossfeed.venues.symbols import SymbolTable
 from crossfeed.venues.wire import Routes
 
-__all__ = ["TableCodec"]
+__all__ = ["DecoderTables", "TableCodec"]
 
 Handler = Callable[[Any, Output], None]
 Refiner = Callable[[Any, list[MarketData], Output], None]
+
+
+class DecoderTables(NamedTuple):
+    """What a codec decodes by: all that another decoder of the same frames needs to know."""
+
+    exchange: str
+    routes: Routes
+    symbols: SymbolNames
+    time_unit_ns: int
+    keep_raw: bool
 
 
 class TableCodec:
@@ -28,9 +38,17 @@ class TableCodec:
 
     A subclass names its handlers in the routes (`handler="on_ack"`) and implements the rest of the
     `Codec` contract.
+
+    Attributes:
+        sequence_field: Wire name of the number of all frames of a connection, at venues that have
+            one; then `receive` sets `connection_sequence` from it and does no more.
+        needs_messages: True while `receive` must see every message itself, because it does more
+            than its routes say.
     """
 
     connection_sequence: int | None = None
+    sequence_field: str = ""
+    needs_messages: bool = False
 
     def __init__(
         self,
@@ -50,6 +68,7 @@ class TableCodec:
         self._decoder = Decoder(
             exchange, routes, self.symbols, time_unit_ns=time_unit_ns, keep_raw=options.keep_raw
         )
+        self._tables = DecoderTables(exchange, routes, self.symbols, time_unit_ns, options.keep_raw)
         self._handlers: dict[str, Handler] = {
             route.handler: getattr(self, route.handler)
             for route in routes.table.values()
@@ -60,6 +79,10 @@ class TableCodec:
             for route in routes.table.values()
             if route.refine
         }
+
+    def tables(self) -> DecoderTables:
+        """Return what frames are decoded by; `symbols` is the live dict."""
+        return self._tables
 
     def receive(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
         """Decode one frame; see `Codec.receive`."""

@@ -147,9 +147,7 @@ def measure(scenario: Scenario, client: str, *, module: str = "", pure: bool = F
     return _figures(report, sent, scenario.messages)
 
 
-def _kinds(
-    scenario: Scenario, venue: str, kinds: tuple[str, ...], client: str
-) -> tuple[str, ...]:
+def _kinds(scenario: Scenario, venue: str, kinds: tuple[str, ...], client: str) -> tuple[str, ...]:
     """Among three venues our client is asked for quotes, which Coinbase's come from its book."""
     if len(scenario.feeds) > 1 and client == "crossfeed" and venue == "coinbase":
         return ("book_ticker",)

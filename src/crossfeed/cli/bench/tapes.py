@@ -119,7 +119,9 @@ class _Binance(_Maker):
         ]}).encode()  # fmt: skip
         bids = [_pair(PRICE_MID - 1 - n, 10**8 + n) for n in range(self.feed.levels)]
         asks = [_pair(PRICE_MID + 1 + n, 10**8 + n) for n in range(self.feed.levels)]
-        image = f'{{"lastUpdateId":{UPDATE_FIRST},"bids":[{",".join(bids)}],"asks":[{",".join(asks)}]}}'
+        image = (
+            f'{{"lastUpdateId":{UPDATE_FIRST},"bids":[{",".join(bids)}],"asks":[{",".join(asks)}]}}'
+        )
         for symbol in self.feed.symbols:
             tape.rest[f"/api/v3/depth?{symbol}"] = image.encode()
 
@@ -129,11 +131,14 @@ class _Binance(_Maker):
         for index in count(1):
             ms = self.now_ms + index // 10
             price = PRICE_MID + self.random.randint(-500, 500)
-            yield key, (
-                f'{{"stream":"{key}","data":{{"e":"trade","E":{ms},"s":"{symbol}","t":{10**9 + index},'
-                f'"p":"{_price(price)}","q":"{_price(self.random.randint(1, 10**5))}","T":{ms},'
-                f'"m":{"true" if index & 1 else "false"},"M":true}}}}'
-            ).encode()
+            yield (
+                key,
+                (
+                    f'{{"stream":"{key}","data":{{"e":"trade","E":{ms},"s":"{symbol}","t":{10**9 + index},'
+                    f'"p":"{_price(price)}","q":"{_price(self.random.randint(1, 10**5))}","T":{ms},'
+                    f'"m":{"true" if index & 1 else "false"},"M":true}}}}'
+                ).encode(),
+            )
 
     def quote(self, symbol: str) -> Iterator[Frame]:
         """Write best bids and offers."""
@@ -141,10 +146,13 @@ class _Binance(_Maker):
         for index in count(1):
             price = PRICE_MID + self.random.randint(-500, 500)
             size = self.random.randint(1, 10**5)
-            yield key, (
-                f'{{"stream":"{key}","data":{{"u":{10**9 + index},"s":"{symbol}","b":"{_price(price)}",'
-                f'"B":"{_price(size)}","a":"{_price(price + 1)}","A":"{_price(size + 7)}"}}}}'
-            ).encode()
+            yield (
+                key,
+                (
+                    f'{{"stream":"{key}","data":{{"u":{10**9 + index},"s":"{symbol}","b":"{_price(price)}",'
+                    f'"B":"{_price(size)}","a":"{_price(price + 1)}","A":"{_price(size + 7)}"}}}}'
+                ).encode(),
+            )
 
     def depth(self, symbol: str) -> Iterator[Frame]:
         """Write changes of the book."""
@@ -156,10 +164,13 @@ class _Binance(_Maker):
             asks = zip(self.level_numbers(rest), self.sizes(rest), strict=True)
             low = ",".join(_pair(PRICE_MID - 1 - n, size) for n, size in bids)
             high = ",".join(_pair(PRICE_MID + 1 + n, size) for n, size in asks)
-            yield key, (
-                f'{{"stream":"{key}","data":{{"e":"depthUpdate","E":{self.now_ms + index // 10},'
-                f'"s":"{symbol}","U":{update},"u":{update + 4},"b":[{low}],"a":[{high}]}}}}'
-            ).encode()
+            yield (
+                key,
+                (
+                    f'{{"stream":"{key}","data":{{"e":"depthUpdate","E":{self.now_ms + index // 10},'
+                    f'"s":"{symbol}","U":{update},"u":{update + 4},"b":[{low}],"a":[{high}]}}}}'
+                ).encode(),
+            )
             update += 5
 
 
@@ -182,26 +193,32 @@ class _Coinbase(_Maker):
         """Write matches."""
         for index in count(1):
             price = PRICE_MID + self.random.randint(-500, 500)
-            yield f"matches/{symbol}", (
-                f'{{"type":"match","trade_id":{10**9 + index},"maker_order_id":'
-                '"15bcb7f5-f2ba-4e6f-a5c0-0f0f5a6f4d2c","taker_order_id":'
-                f'"13d7bc0d-2e0a-4a3c-9d4e-8b1f0a7c6e55","side":"{"buy" if index & 1 else "sell"}",'
-                f'"size":"{_price(self.random.randint(1, 10**5))}","price":"{_cents(price)}",'
-                f'"product_id":"{symbol}","sequence":{10**10 + index},"time":"{self.iso(index)}"}}'
-            ).encode()
+            yield (
+                f"matches/{symbol}",
+                (
+                    f'{{"type":"match","trade_id":{10**9 + index},"maker_order_id":'
+                    '"15bcb7f5-f2ba-4e6f-a5c0-0f0f5a6f4d2c","taker_order_id":'
+                    f'"13d7bc0d-2e0a-4a3c-9d4e-8b1f0a7c6e55","side":"{"buy" if index & 1 else "sell"}",'
+                    f'"size":"{_price(self.random.randint(1, 10**5))}","price":"{_cents(price)}",'
+                    f'"product_id":"{symbol}","sequence":{10**10 + index},"time":"{self.iso(index)}"}}'
+                ).encode(),
+            )
 
     def quote(self, symbol: str) -> Iterator[Frame]:
         """Write tickers."""
         for index in count(1):
             price = PRICE_MID + self.random.randint(-500, 500)
-            yield f"ticker/{symbol}", (
-                f'{{"type":"ticker","sequence":{10**10 + index},"product_id":"{symbol}","price":'
-                f'"{_cents(price)}","open_24h":"63437.94","volume_24h":"42492.05081975","low_24h":'
-                '"62423.37","high_24h":"65259.37","volume_30d":"1093827.95195495","best_bid":'
-                f'"{_cents(price)}","best_bid_size":"0.61540890","best_ask":"{_cents(price + 1)}",'
-                f'"best_ask_size":"0.18528568","side":"sell","time":"{self.iso(index)}","trade_id":'
-                f'{10**9 + index},"last_size":"0.05"}}'
-            ).encode()
+            yield (
+                f"ticker/{symbol}",
+                (
+                    f'{{"type":"ticker","sequence":{10**10 + index},"product_id":"{symbol}","price":'
+                    f'"{_cents(price)}","open_24h":"63437.94","volume_24h":"42492.05081975","low_24h":'
+                    '"62423.37","high_24h":"65259.37","volume_30d":"1093827.95195495","best_bid":'
+                    f'"{_cents(price)}","best_bid_size":"0.61540890","best_ask":"{_cents(price + 1)}",'
+                    f'"best_ask_size":"0.18528568","side":"sell","time":"{self.iso(index)}","trade_id":'
+                    f'{10**9 + index},"last_size":"0.05"}}'
+                ).encode(),
+            )
 
     def depth(self, symbol: str) -> Iterator[Frame]:
         """Write changes of the book."""
@@ -215,10 +232,13 @@ class _Coinbase(_Maker):
                     zip(self.level_numbers(changes), self.sizes(changes), strict=True)
                 )
             )
-            yield f"level2_batch/{symbol}", (
-                f'{{"type":"l2update","product_id":"{symbol}","changes":[{rows}],'
-                f'"time":"{self.iso(index)}"}}'
-            ).encode()
+            yield (
+                f"level2_batch/{symbol}",
+                (
+                    f'{{"type":"l2update","product_id":"{symbol}","changes":[{rows}],'
+                    f'"time":"{self.iso(index)}"}}'
+                ).encode(),
+            )
 
 
 class _Kraken(_Maker):
@@ -262,24 +282,30 @@ class _Kraken(_Maker):
         """Write trades."""
         for index in count(1):
             price = PRICE_MID + 10 * self.random.randint(-50, 50)
-            yield f"trade/{symbol}", (
-                f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":'
-                f'"{"buy" if index & 1 else "sell"}","price":{_tenths(price)},'
-                f'"qty":{_size(self.random.randint(1, 10**8))},"ord_type":"limit",'
-                f'"trade_id":{10**7 + index},"timestamp":"{self.iso(index)}"}}]}}'
-            ).encode()
+            yield (
+                f"trade/{symbol}",
+                (
+                    f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":'
+                    f'"{"buy" if index & 1 else "sell"}","price":{_tenths(price)},'
+                    f'"qty":{_size(self.random.randint(1, 10**8))},"ord_type":"limit",'
+                    f'"trade_id":{10**7 + index},"timestamp":"{self.iso(index)}"}}]}}'
+                ).encode(),
+            )
 
     def quote(self, symbol: str) -> Iterator[Frame]:
         """Write tickers."""
         for index in count(1):
             price = PRICE_MID + 10 * self.random.randint(-50, 50)
-            yield f"ticker/{symbol}", (
-                f'{{"channel":"ticker","type":"update","data":[{{"symbol":"{symbol}",'
-                f'"bid":{_tenths(price)},"bid_qty":1.25000000,"ask":{_tenths(price + 10)},'
-                f'"ask_qty":0.70000000,"last":{_tenths(price)},"volume":1500.12500001,'
-                '"vwap":63900.1,"low":63000.0,"high":65100.5,"change":-120.3,"change_pct":-0.19,'
-                f'"timestamp":"{self.iso(index)}"}}]}}'
-            ).encode()
+            yield (
+                f"ticker/{symbol}",
+                (
+                    f'{{"channel":"ticker","type":"update","data":[{{"symbol":"{symbol}",'
+                    f'"bid":{_tenths(price)},"bid_qty":1.25000000,"ask":{_tenths(price + 10)},'
+                    f'"ask_qty":0.70000000,"last":{_tenths(price)},"volume":1500.12500001,'
+                    '"vwap":63900.1,"low":63000.0,"high":65100.5,"change":-120.3,"change_pct":-0.19,'
+                    f'"timestamp":"{self.iso(index)}"}}]}}'
+                ).encode(),
+            )
 
     def depth(self, symbol: str) -> Iterator[Frame]:
         """Write changes: a new size of one level, or one level for another."""

@@ -88,12 +88,14 @@ class CoinbaseCodec(TableCodec):
         """Return the frames that subscribe `wants`, at most 100 products and channels in each."""
         self.ask(wants)
         self._full.update(want.symbol for want in wants if want.channel == "full")
+        self.needs_messages = bool(self._full)
         return list(self._requests_of("subscribe", wants, ts_ns))
 
     def unsubscribe(self, wants: Sequence[Want], ts_ns: int) -> list[bytes]:
         """Return the frames that unsubscribe `wants`."""
         self.drop(wants)
         self._full.difference_update(want.symbol for want in wants if want.channel == "full")
+        self.needs_messages = bool(self._full)
         return list(self._requests_of("unsubscribe", wants, ts_ns))
 
     def _requests_of(self, verb: str, wants: Sequence[Want], ts_ns: int) -> Iterator[bytes]:

@@ -59,6 +59,8 @@ class AdvancedCodec(TableCodec):
     otherwise, and its frames show a hole in the connection's numbers within a second.
     """
 
+    sequence_field = "sequence_num"
+
     def __init__(self, table: SymbolTable, options: CodecOptions) -> None:
         """Compile the declarations.
 
