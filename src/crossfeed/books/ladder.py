@@ -2,10 +2,11 @@
 
 Why floats are the keys and not integers: below 2**51 units two different decimals never share a
 float and one decimal never has two (`model.numbers`), whatever zeros or exponent the venue writes
-it with. So a float *is* the price, exactly; turning every level into an integer first would only
-cost time (19 us against 14 us for a message of 36 levels in CPython). Integers are made where they
-are wanted: `top_units` for checksums, `Decimal` for the exact view. A number beyond 2**51 units is
-kept as the `Decimal` of the venue's own text instead; the two compare and hash alike.
+it with. So a float *is* the price, exactly, and turning every level into an integer first would
+only cost time: 17.0 us against 12.5 us for a recorded message of 36 levels on average, pure Python,
+`benchmarks/book_ladder.py`. Integers are made where they are wanted: `top_units` for checksums,
+`Decimal` for the exact view. A number beyond 2**51 units is kept as the `Decimal` of the venue's own
+text instead; the two compare and hash alike.
 """
 
 from __future__ import annotations
