@@ -5,8 +5,8 @@ float and one decimal never has two (`model.numbers`), whatever zeros or exponen
 it with. So a float *is* the price, exactly, and turning every level into an integer first would
 only cost time: 17.0 us against 12.5 us for a recorded message of 36 levels on average, pure Python,
 `benchmarks/book_ladder.py`. Integers are made where they are wanted: `top_units` for checksums,
-`Decimal` for the exact view. A number beyond 2**51 units is kept as the `Decimal` of the venue's own
-text instead; the two compare and hash alike.
+`Decimal` for the exact view. A number beyond 2**51 units is kept as the `Decimal` of the venue's
+own text instead; the two compare and hash alike.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class BookSync:
             flagged, not rebuilt. Set by the pipeline.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the settings of one book, by keyword
         self,
         trust: TrustKeeper,
         rule: BookRule,
