@@ -91,7 +91,7 @@ class SegmentReader:
         self.records = 0
         self._names: dict[bytes, str] = {}
         self._last_ns = 0
-        self._next_number = 0
+        self._next_number: int = 0
         self._resync_left = RESYNC_BYTES_MAX
         try:
             # Never through a link, and never waiting for a pipe.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct as Layout
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import Struct
@@ -110,7 +110,7 @@ class Record(NamedTuple):
             raise CorruptRecordError(self.source, offset=0, reason=f"no JSON: {error}") from error
         if not isinstance(value, dict):
             raise CorruptRecordError(self.source, offset=0, reason="no JSON object")
-        return value
+        return cast("dict[str, Any]", value)
 
 
 class Loss(Struct, frozen=True, kw_only=True):
