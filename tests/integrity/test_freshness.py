@@ -168,6 +168,17 @@ def test_a_stream_may_be_as_silent_as_it_is_used_to():
     assert rig.trust("book_ticker") is Trust.STALE
 
 
+def test_a_silence_that_outlives_a_new_connection_is_learned():
+    """The market was quiet indeed: the next such silence is no alarm."""
+    rig = Rig("book_ticker", pause_s=1e9).data("book_ticker").run(12)
+    assert rig.trust("book_ticker") is Trust.STALE
+    rig.freshness.on_open(rig.now_ms * MS)
+    rig.run(20).data("book_ticker").run(59)
+    assert rig.trust("book_ticker") is Trust.SOUND
+    rig.run(2)
+    assert rig.trust("book_ticker") is Trust.STALE
+
+
 def test_what_was_learned_fades_and_is_bounded():
     """An hour halves it; nothing is learned beyond the cap."""
     rig = Rig("book_ticker", learned_max_s=20.0, learned_half_life_s=100.0, pause_s=1e9)

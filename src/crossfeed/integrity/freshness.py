@@ -124,8 +124,11 @@ class _Watch:
         self.tries = 0
 
     def learn(self, newest_ns: int, limits: FreshnessLimits) -> None:
-        """Take note of a silence that has ended; forget longer ones with time."""
-        silence_ns = newest_ns - self.seen_ns
+        """Take note of a silence that has ended; forget longer ones with time.
+
+        What went on after a new connection had been made counts from there: it was quiet indeed.
+        """
+        silence_ns = newest_ns - max(self.seen_ns, self.since_ns)
         halves = (newest_ns - self.learned_at_ns) / (limits.learned_half_life_s * SECOND_NS)
         faded_ns = self.learned_ns * 0.5**halves
         cap_ns = limits.learned_max_s * SECOND_NS
@@ -234,7 +237,7 @@ class Freshness:
             event = watch.gate.last_event
             newest[stream] = newest_ns = 0 if event is None else event.ts_mono_ns
             if newest_ns > watch.seen_ns:
-                if watch.seen_ns >= watch.since_ns:
+                if watch.seen_ns:
                     watch.learn(newest_ns, self._limits)
                 watch.seen_ns = newest_ns
                 watch.ack_due_ns = NEVER_NS
