@@ -8,12 +8,12 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from crossfeed.aggregation.config import AggregatorConfig
 from crossfeed.errors import ConfigError
@@ -23,6 +23,9 @@ from crossfeed.venues.registry import find_venue
 __all__ = ["AggregatorSection", "FileConfig", "Origin", "load_config", "resolved_settings"]
 
 FILE_BYTES_MAX: Final = 1 << 20
+PORT_MAX: Final = 65_535
+Made = TypeVar("Made")
+Section = TypeVar("Section", bound=Struct)
 SECRETS: Final = ("api_key", "api_secret", "api_passphrase")
 
 
@@ -77,28 +80,80 @@ def load_config(path: str | Path, environment: Mapping[str, str] | None = None) 
     """
     known = os.environ if environment is None else environment
     table = _read(Path(path))
-    for name in dict(table.get("venues") or {}):
-        found = {key: known.get(f"CROSSFEED_{name.upper()}_{key.upper()}", "") for key in SECRETS}
-        table["venues"][name] |= {key: value for key, value in found.items() if value}
-    try:
-        config = msgspec.convert(table, FileConfig)
-    except msgspec.ValidationError as error:
-        raise _explained(error) from error
-    except ConfigError:
-        raise
-    for name in config.venues:
-        find_venue(name)
-    section = config.aggregator
-    if section.exchanges or section.symbols:
-        AggregatorConfig(
-            exchanges=section.exchanges or list(config.venues) or ["binance"],
-            symbols=section.symbols or ["BTC/USD"],
-            aggregation_strategy=section.aggregation_strategy,
-            update_interval=section.update_interval,
-            buffer_size=section.buffer_size,
-            quote_basis=section.quote_basis,
-        )
+    venues = {
+        name: _venue_settings(name, values, known)
+        for name, values in _subtable(table.pop("venues", {}), "venues").items()
+    }
+    config = structs.replace(_convert(table, FileConfig, ""), venues=venues)
+    if not 0 <= config.metrics_port <= PORT_MAX:
+        raise ConfigError(f"{config.metrics_port} is no port (0..{PORT_MAX})", field="metrics_port")
+    _check_aggregator(config)
     return config
+
+
+def _subtable(value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"must be a table, is {value!r}", field=path)
+    return dict(cast("dict[str, Any]", value))
+
+
+def _venue_settings(name: str, values: object, environment: Mapping[str, str]) -> FeedSettings:
+    """Make the settings of one venue, secrets from the environment over those of the file."""
+    path = f"venues.{name}"
+    table = _subtable(values, path)
+    endpoints = [endpoint.name for endpoint in _at(path, find_venue, name).profile.endpoints]
+    found = {key: environment.get(f"CROSSFEED_{name.upper()}_{key.upper()}", "") for key in SECRETS}
+    table |= {key: value for key, value in found.items() if value}
+    settings = _convert(table, FeedSettings, path)
+    if settings.endpoint and settings.endpoint not in endpoints:
+        msg = f"no endpoint {settings.endpoint!r} (there are: {', '.join(endpoints)})"
+        raise ConfigError(msg, field=f"{path}.endpoint")
+    return settings
+
+
+def _check_aggregator(config: FileConfig) -> None:
+    """Check the section as if it were used, with the defaults of `crossfeed watch`."""
+    section = config.aggregator
+    for index, name in enumerate(section.exchanges):
+        _at(f"aggregator.exchanges[{index}]", find_venue, name)
+    _at(
+        "aggregator",
+        AggregatorConfig,
+        exchanges=section.exchanges or ["binance", "coinbase", "kraken"],
+        symbols=section.symbols or ["BTC/USD"],
+        aggregation_strategy=section.aggregation_strategy,
+        update_interval=section.update_interval,
+        buffer_size=section.buffer_size,
+        quote_basis=section.quote_basis,
+    )
+
+
+def _at(path: str, make: Callable[..., Made], *arguments: object, **parts: object) -> Made:
+    """Call `make`; what it refuses is told with the path in the file."""
+    try:
+        return make(*arguments, **parts)
+    except ConfigError as error:
+        raise _relocated(error, path) from error
+
+
+def _relocated(error: ConfigError, path: str) -> ConfigError:
+    """Return the same error, of the same class, with the path in the file before its field."""
+    text = str(error).removeprefix(f"{error.field}: ")
+    return type(error)(text, field=".".join(part for part in (path, error.field) if part))
+
+
+def _convert(table: dict[str, Any], kind: type[Section], path: str) -> Section:
+    """Turn one table into its struct.
+
+    Raises:
+        ConfigError: A field is unknown, of the wrong type, or cannot work.
+    """
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise _relocated(error.__cause__, path) from error
+        raise _explained(error, path, kind) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -112,19 +167,21 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no valid TOML: {error}", field=str(path)) from error
 
 
-def _explained(error: msgspec.ValidationError) -> ConfigError:
+def _explained(error: msgspec.ValidationError, path: str, kind: type[Struct]) -> ConfigError:
     """Name the field by its path, and the nearest valid one if it is unknown."""
     text, _, where = str(error).partition(" - at `$")
-    path = where.rstrip("`").lstrip(".").replace("[...]", ".*")
+    inner = where.rstrip("`").lstrip(".").replace("[...]", ".*")
+    place = ".".join(part for part in (path, inner) if part)
     _, quote, rest = text.partition("unknown field `")
-    if quote:
-        unknown = rest.rstrip("`")
-        fields = {*FeedSettings.__struct_fields__, *AggregatorSection.__struct_fields__}
-        near = difflib.get_close_matches(unknown, fields | {"aggregator", "venues"}, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        field = ".".join(part for part in (path, unknown) if part)
-        return ConfigError(f"no such setting{hint}", field=field)
-    return ConfigError(text, field=path)
+    if not quote:
+        return ConfigError(text, field=place)
+    unknown = rest.rstrip("`")
+    section: type[Struct] = AggregatorSection if inner == "aggregator" else kind
+    fields = section.__struct_fields__
+    near = difflib.get_close_matches(unknown, fields, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(fields)}"
+    field = ".".join(part for part in (place, unknown) if part)
+    return ConfigError(f"no such setting; {hint}", field=field)
 
 
 def resolved_settings(
@@ -143,16 +200,13 @@ def resolved_settings(
         "metrics_port", config.metrics_port, "file" if "metrics_port" in table else "default"
     )
     for name, settings in config.venues.items():
-        given = dict(table.get("venues", {}).get(name, {}))
-        for origin in _section(f"venues.{name}", settings, given):
-            variable = f"CROSSFEED_{name.upper()}_{origin.path.rpartition('.')[2].upper()}"
-            is_secret = origin.path.endswith(SECRETS)
-            if is_secret and known.get(variable):
-                yield Origin(origin.path, "***", variable)
-            elif is_secret and origin.value:
-                yield Origin(origin.path, "***", origin.origin)
-            else:
-                yield origin
+        given = table.get("venues", {}).get(name, {})
+        for field, value in settings.masked().items():
+            variable = f"CROSSFEED_{name.upper()}_{field.upper()}"
+            origin = "file" if field in given else "default"
+            if field in SECRETS and known.get(variable):
+                origin = variable
+            yield Origin(f"venues.{name}.{field}", value, origin)
 
 
 def _section(name: str, values: Struct, given: Mapping[str, Any]) -> Iterator[Origin]:

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from crossfeed.errors import ConfigError
+from crossfeed.transport.config import check_number, check_url
+from crossfeed.transport.masking import MASK, mask_url
 
 __all__ = ["FeedSettings"]
 
-LINES_MAX = 2
+LINES_MAX: Final = 2
+POSITIVE: Final = (
+    "metadata_deadline_s",
+    "connect_deadline_s",
+    "poll_interval_s",
+    "handler_failures_max",
+    "reconnect_base_s",
+    "reconnect_cap_s",
+    "breaker_cooldown_s",
+)
+NOT_NEGATIVE: Final = (
+    "rotate_margin_s",
+    "audit_interval_s",
+    "streams_per_connection",
+    "reconnect_attempts_max",
+)
 
 
 class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,9 +117,24 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ConfigError("must be 0 (off) or above 1", field="price_band")
         if bool(self.api_key) != bool(self.api_secret):
             raise ConfigError("api_key and api_secret belong together", field="api_key")
-        for name in ("metadata_deadline_s", "connect_deadline_s", "poll_interval_s"):
-            if not getattr(self, name) > 0:
-                raise ConfigError("must be above zero", field=name)
+        for name in POSITIVE:
+            check_number(getattr(self, name), field=name, is_zero_allowed=False)
+        for name in NOT_NEGATIVE:
+            check_number(getattr(self, name), field=name, is_zero_allowed=True)
+        if self.reconnect_cap_s < self.reconnect_base_s:
+            msg = f"{self.reconnect_cap_s:g} is below reconnect_base_s {self.reconnect_base_s:g}"
+            raise ConfigError(msg, field="reconnect_cap_s")
+        self._check_urls()
+
+    def _check_urls(self) -> None:
+        """Check the addresses, as far as that goes without the network."""
+        for url in filter(None, (self.ws_url, *self.alternate_ws_urls)):
+            name = "ws_url" if url == self.ws_url else "alternate_ws_urls"
+            check_url(url, field=name, schemes=("wss", "ws"))
+        if self.rest_url:
+            check_url(self.rest_url, field="rest_url", schemes=("https", "http"))
+        if self.proxy:
+            check_url(self.proxy, field="proxy", schemes=("http", "https", "socks4", "socks5"))
 
     def __repr__(self) -> str:
         """Return the settings that differ from the defaults, secrets masked."""
@@ -111,10 +144,15 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             value = getattr(self, name)
             if value == getattr(defaults, name):
                 continue
-            shown.append(f"{name}={'***' if name.startswith('api_') else repr(value)}")
+            shown.append(f"{name}={self._masked(name)!r}")
         return f"FeedSettings({', '.join(shown)})"
 
     def masked(self) -> dict[str, object]:
         """Return all settings as a dict, secrets masked."""
-        values = structs.asdict(self)
-        return {k: ("***" if k.startswith("api_") and v else v) for k, v in values.items()}
+        return {name: self._masked(name) for name in self.__struct_fields__}
+
+    def _masked(self, name: str) -> object:
+        value = getattr(self, name)
+        if name.startswith("api_"):
+            return MASK if value else ""
+        return mask_url(value) if name in {"ws_url", "rest_url", "proxy"} and value else value
