@@ -253,19 +253,11 @@ class OrderBook:
     @property
     def level_counts(self) -> tuple[int, int]:
         """Levels kept: (bids, asks)."""
-        ladder = self._source.ladder
-        return len(ladder.bids), len(ladder.asks)
+        return self._source.ladder.counts
 
     def walk(self, side: Side, size: float) -> Walk:
         """Return what taking `size` (> 0) costs; see `Walk`. Cost O(levels touched)."""
-        ladder = self._source.ladder
-        levels: Iterable[Level]
-        if side is Side.BUY:
-            levels = ((-price, ladder.ask_sizes[-price]) for price in reversed(ladder.asks))
-        else:
-            levels = ((price, ladder.bid_sizes[price]) for price in reversed(ladder.bids))
-        if ladder.has_wide:
-            levels = ((float(price), float(quantity)) for price, quantity in levels)
+        levels = self._source.ladder.levels(is_bid=side is not Side.BUY)
         return _walk(side, size, levels)
 
     def imbalance(self, count: int) -> float | None:

@@ -12,7 +12,7 @@ own text instead; the two compare and hash alike.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Final
@@ -256,6 +256,18 @@ class Ladder:
         return (
             (float(top[0]), float(top[1]), float(top[2]), float(top[3])) if self.has_wide else top
         )
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Levels of (bids, asks). Cost O(1)."""
+        return len(self.bids), len(self.asks)
+
+    def levels(self, *, is_bid: bool) -> Iterator[Level]:
+        """Yield one side as (price, size), best first. Valid until the next change."""
+        prices, sizes = (self.bids, self.bid_sizes) if is_bid else (self.asks, self.ask_sizes)
+        for key in reversed(prices):
+            price = key if is_bid else -key
+            yield (float(price), float(sizes[price])) if self.has_wide else (price, sizes[price])
 
     def depth(self, count: int) -> tuple[list[Level], list[Level]]:
         """Return the best `count` (bids, asks) as (price, size), best first. Cost O(count)."""

@@ -51,7 +51,7 @@ def image_of(
 
     It keeps no frame and no checksum: it is put together from an image and later updates.
     """
-    bids, asks = ladder.depth(max(len(ladder.bids), len(ladder.asks), 1))
+    bids, asks = ladder.depth(max(*ladder.counts, 1))
     return BookSnapshot(
         event.exchange,
         event.symbol,

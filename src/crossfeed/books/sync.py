@@ -182,7 +182,7 @@ class BookSync:
         """Emit a top that moved as a quote, unless it is crossed or a side is empty."""
         self._top = top
         ladder, mono_ns = self.ladder, event.ts_mono_ns
-        if self._window_min and min(len(ladder.bids), len(ladder.asks)) < self._window_min:
+        if self._window_min and min(ladder.counts) < self._window_min:
             self._refresh(mono_ns, out)
         if top is None:
             return

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["CoreChoice", "active_core", "engine_module", "listener_factory"]
+__all__ = ["CoreChoice", "active_core", "engine_module", "ladder_module", "listener_factory"]
 
 SWITCH = "CROSSFEED_PURE"
 """Environment variable that leaves the compiled core out when it is set to anything."""
@@ -69,6 +69,11 @@ def active_core() -> CoreChoice:
 def engine_module() -> Any | None:  # noqa: ANN401 - a compiled module
     """Return the compiled decoder's module, None where the pure core does the work."""
     return _load("_engine")[0] if active_core().name == "compiled" else None
+
+
+def ladder_module() -> Any | None:  # noqa: ANN401 - a compiled module
+    """Return the compiled ladders' module, None where the pure ladder does the work."""
+    return _load("_ladder")[0] if active_core().name == "compiled" else None
 
 
 def listener_factory() -> Callable[[Any], Any] | None:

@@ -1,66 +1,173 @@
-"""Ladders whose levels are set by compiled code, where it is there."""
+"""Ladders whose levels lie in compiled arrays, where those are there."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import Any, Final
 
-from crossfeed.books.ladder import Ladder
+from crossfeed.books.ladder import ExactLevel, Ladder
 from crossfeed.model.events import Level
 from crossfeed.model.numbers import SCALE_MAX
-from crossfeed.runtime.core_choice import engine_module
+from crossfeed.runtime.core_choice import ladder_module
 
 __all__ = ["ladder_type"]
 
-_POWERS = tuple(float(10**n) for n in range(SCALE_MAX + 1))
+_POWERS: Final = tuple(float(10**n) for n in range(SCALE_MAX + 1))
+_UNCUT: Final = (0.0, float("inf"))
+CHUNK: Final = 64
+_PURE: Final[Any] = Ladder
 
 
 def ladder_type() -> type[Ladder]:
     """Return the class of new ladders."""
-    module = engine_module()
-    return Ladder if module is None else _native_ladder(module)
+    module = ladder_module()
+    return Ladder if module is None else _native_ladder(module.Levels)
 
 
 @functools.cache
-def _native_ladder(engine_module: Any) -> type[Ladder]:  # noqa: ANN401 - a compiled module
-    """Make the ladder class that works with `engine_module`."""
-    apply_side, units_of = engine_module.apply_side, engine_module.units_of
+def _native_ladder(levels_type: Any) -> type[Ladder]:  # noqa: ANN401 - a compiled class
+    """Make the ladder class over compiled levels."""
 
     class NativeLadder(Ladder):
-        """A `Ladder` whose levels are set by compiled code: the same lists and dicts."""
+        """A `Ladder` over compiled arrays.
 
-        __slots__ = ()
+        The first number that no float can hold exactly turns it into a plain `Ladder` (the arrays
+        are given up for lists and dicts); the next snapshot without such numbers turns it back.
+        """
+
+        __slots__ = ("_levels",)
+
+        def __init__(self, price_scale: int = 8, size_scale: int = 8) -> None:
+            self._levels: Any = None
+            super().__init__(price_scale, size_scale)
+            self._levels = levels_type()
+
+        def _give_up(self) -> None:
+            """Go on with lists and dicts."""
+            levels = self._levels
+            if levels is None:
+                return
+            self._levels = None
+            _PURE.bids.__set__(self, levels.keys()[0])
+            _PURE.asks.__set__(self, levels.keys()[1])
+            _PURE.bid_sizes.__set__(self, levels.sizes()[0])
+            _PURE.ask_sizes.__set__(self, levels.sizes()[1])
 
         def apply(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
-            """See `Ladder.apply`."""
-            if type(bids) is not list or type(asks) is not list:
-                return Ladder.apply(self, bids, asks)
-            limits = (self._price_limit, self._size_limit)
-            is_done, unknown, outside = apply_side(
-                self.bids, self.bid_sizes, bids, 1, self.bid_floor, *limits
-            )
-            if is_done:
-                is_done, more_unknown, more_outside = apply_side(
-                    self.asks, self.ask_sizes, asks, -1, self.ask_ceiling, *limits
+            levels = self._levels
+            if (
+                levels is not None
+                and type(bids) is list
+                and type(asks) is list
+                and levels.apply(
+                    bids, asks, self.bid_floor, self.ask_ceiling, self._price_limit,
+                    self._size_limit,
                 )
-                unknown += more_unknown
-                outside += more_outside
-            if not is_done:
-                return Ladder.apply(self, bids, asks)
-            if unknown:
-                self.unknown_removals += unknown
-            if outside:
-                self.out_of_window += outside
-            return True
+            ):  # fmt: skip
+                self.unknown_removals += levels.unknown
+                self.out_of_window += levels.outside
+                return True
+            self._give_up()
+            return super().apply(bids, asks)
+
+        def apply_exact(self, bids: Iterable[ExactLevel], asks: Iterable[ExactLevel]) -> None:
+            self._give_up()
+            super().apply_exact(bids, asks)
+
+        def load(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
+            self.clear()
+            limits = (self._price_limit, self._size_limit)
+            if self._levels.load(list(bids), list(asks), *limits):
+                return True
+            self._levels.clear()
+            self._give_up()
+            return super().load(bids, asks)
+
+        def load_exact(self, bids: Iterable[ExactLevel], asks: Iterable[ExactLevel]) -> None:
+            self.clear()
+            self.apply_exact(bids, asks)
+
+        def clear(self) -> None:
+            if self._levels is None:
+                self._levels = levels_type()
+            self._levels.clear()
+            self.bid_floor, self.ask_ceiling = _UNCUT
+            self.has_wide = False
+
+        def cut(self, depth: int) -> int:
+            levels = self._levels
+            return super().cut(depth) if levels is None else int(levels.cut(depth))
+
+        def limit_window(self, bid_floor: float, ask_ceiling: float) -> None:
+            if self._levels is None:
+                super().limit_window(bid_floor, ask_ceiling)
+                return
+            self.bid_floor, self.ask_ceiling = bid_floor, ask_ceiling
+            self.out_of_window += self._levels.limit(bid_floor, ask_ceiling)
+
+        def best(self) -> tuple[float, float, float, float] | None:
+            levels = self._levels
+            if levels is None:
+                return super().best()
+            top: tuple[float, float, float, float] | None = levels.best()
+            return top
+
+        def depth(self, count: int) -> tuple[list[Level], list[Level]]:
+            levels = self._levels
+            if levels is None:
+                return super().depth(count)
+            pairs: tuple[list[Level], list[Level]] = levels.depth(count)
+            return pairs
+
+        def depth_exact(self, count: int) -> tuple[list[ExactLevel], list[ExactLevel]]:
+            if self._levels is None:
+                return super().depth_exact(count)
+            bids, asks = self._levels.depth(count)
+            return self.shortest(bids), self.shortest(asks)
+
+        @property
+        def counts(self) -> tuple[int, int]:
+            levels = self._levels
+            if levels is None:
+                return len(self.bids), len(self.asks)
+            counts: tuple[int, int] = levels.counts()
+            return counts
+
+        def levels(self, *, is_bid: bool) -> Iterator[Level]:
+            levels = self._levels
+            if levels is None:
+                yield from super().levels(is_bid=is_bid)
+                return
+            for start in count(0, CHUNK):
+                part = levels.side(is_bid, start, CHUNK)
+                yield from part
+                if len(part) < CHUNK:
+                    return
 
         def top_units(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-            """See `Ladder.top_units`."""
-            powers = (_POWERS[self.price_scale], _POWERS[self.size_scale])
-            bids = units_of(self.bids, self.bid_sizes, 1, count, *powers)
-            asks = units_of(self.asks, self.ask_sizes, -1, count, *powers)
-            if bids is None or asks is None:
-                return Ladder.top_units(self, count)
-            return bids, asks
+            if self._levels is not None:
+                powers = (_POWERS[self.price_scale], _POWERS[self.size_scale])
+                units: tuple[list[tuple[int, int]], list[tuple[int, int]]] | None = (
+                    self._levels.units(count, *powers)
+                )
+                if units is not None:
+                    return units
+            return super().top_units(count)
 
+    for at, name in enumerate(("bids", "asks")):
+        setattr(NativeLadder, name, _view(name, at, "keys"))
+        setattr(NativeLadder, f"{name[:-1]}_sizes", _view(f"{name[:-1]}_sizes", at, "sizes"))
     return NativeLadder
+
+
+def _view(name: str, at: int, method: str) -> property:
+    """Make an attribute that is read from the arrays while they are there. Cost O(levels)."""
+    slot: Any = getattr(Ladder, name)
+
+    def read(ladder: Any) -> object:  # noqa: ANN401 - a class made at run time
+        levels = ladder._levels  # noqa: SLF001
+        return slot.__get__(ladder) if levels is None else getattr(levels, method)()[at]
+
+    return property(read, slot.__set__)

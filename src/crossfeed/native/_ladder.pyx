@@ -1,0 +1,302 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The levels of one book in two sorted arrays, best level last: 16 bytes a level.
+
+Holds what `crossfeed.books.ladder.Ladder` holds as long as every number is a float that is exact (see
+there); what is not, it refuses, and the caller goes on with the pure ladder.
+"""
+
+from cpython.float cimport PyFloat_AS_DOUBLE
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.math cimport rint
+from libc.stdlib cimport qsort
+from libc.string cimport memmove
+
+__all__ = ["Levels"]
+
+cdef extern from "Python.h":
+    bint PyFloat_CheckExact(object value)
+
+cdef enum:
+    ROOM_MIN = 32
+
+cdef struct Level:
+    double key      # price of a bid, minus the price of an offer: the best is last on both sides
+    double size
+
+cdef struct Side:
+    Level *levels
+    Py_ssize_t count
+    Py_ssize_t room
+
+
+cdef int _by_key(const void *a, const void *b) noexcept nogil:
+    cdef double x = (<const Level *> a).key
+    cdef double y = (<const Level *> b).key
+    return (x > y) - (x < y)
+
+
+cdef inline int _reserve(Side *side, Py_ssize_t count) except -1:
+    cdef Py_ssize_t room
+    cdef void *grown
+    if count <= side.room:
+        return 0
+    room = max(side.room * 2, count, ROOM_MIN)
+    grown = PyMem_Realloc(side.levels, room * sizeof(Level))
+    if grown == NULL:
+        raise MemoryError
+    side.levels = <Level *> grown
+    side.room = room
+    return 0
+
+
+cdef inline Py_ssize_t _place(const Side *side, double key) noexcept nogil:
+    """Return the place of the first level not below `key`; changes happen near the end."""
+    cdef Py_ssize_t high = side.count
+    cdef Py_ssize_t step = 1
+    cdef Py_ssize_t low
+    cdef Py_ssize_t middle
+    while True:
+        low = high - step
+        if low < 0:
+            low = 0
+            break
+        if side.levels[low].key < key:
+            low += 1
+            break
+        high = low
+        step *= 2
+    while low < high:
+        middle = (low + high) >> 1
+        if side.levels[middle].key < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef class Levels:
+    """Bids and offers.
+
+    Attributes:
+        unknown: Removals of prices the book does not hold, by the last `apply`.
+        outside: Levels outside the window, by the last `apply`.
+    """
+
+    cdef Side bids
+    cdef Side asks
+    cdef readonly Py_ssize_t unknown
+    cdef readonly Py_ssize_t outside
+
+    def __cinit__(self):
+        self.bids.levels = self.asks.levels = NULL
+
+    def __dealloc__(self):
+        PyMem_Free(self.bids.levels)
+        PyMem_Free(self.asks.levels)
+
+    def apply(
+        self, list bids, list asks, double floor, double ceiling, double price_limit,
+        double size_limit,
+    ):
+        """Set levels in order; return False at the first number that is no exact float."""
+        self.unknown = self.outside = 0
+        return self._apply(&self.bids, bids, 1.0, floor, price_limit, size_limit) and self._apply(
+            &self.asks, asks, -1.0, -ceiling, price_limit, size_limit
+        )
+
+    cdef bint _apply(
+        self, Side *side, list changes, double sign, double worst, double price_limit,
+        double size_limit,
+    ) except -1:
+        cdef double price, size, key
+        cdef Py_ssize_t at
+        cdef bint is_there
+        cdef tuple change
+        for each in changes:
+            if type(each) is not tuple or len(<tuple> each) != 2:
+                return False
+            change = <tuple> each
+            if not (PyFloat_CheckExact(change[0]) and PyFloat_CheckExact(change[1])):
+                return False
+            price, size = PyFloat_AS_DOUBLE(change[0]), PyFloat_AS_DOUBLE(change[1])
+            key = sign * price
+            at = _place(side, key)
+            is_there = at < side.count and side.levels[at].key == key
+            if size != 0.0:
+                if not is_there:
+                    if key < worst:
+                        self.outside += 1
+                        continue
+                    if price >= price_limit:
+                        return False
+                    _reserve(side, side.count + 1)
+                    memmove(
+                        &side.levels[at + 1], &side.levels[at],
+                        (side.count - at) * sizeof(Level),
+                    )
+                    side.count += 1
+                    side.levels[at].key = key
+                side.levels[at].size = size
+                if size >= size_limit:
+                    return False
+            elif is_there:
+                side.count -= 1
+                memmove(
+                    &side.levels[at], &side.levels[at + 1], (side.count - at) * sizeof(Level)
+                )
+            else:
+                self.unknown += 1
+        return True
+
+    def load(self, list bids, list asks, double price_limit, double size_limit):
+        """Replace everything, in whatever order; return False if a number is no exact float."""
+        return self._load(&self.bids, bids, 1.0, price_limit, size_limit) and self._load(
+            &self.asks, asks, -1.0, price_limit, size_limit
+        )
+
+    cdef bint _load(
+        self, Side *side, list levels, double sign, double price_limit, double size_limit
+    ) except -1:
+        cdef double price, size, key
+        cdef Py_ssize_t count = 0
+        cdef Py_ssize_t at
+        cdef bint is_sorted = True
+        cdef bint is_reversed = True
+        cdef tuple pair
+        side.count = 0
+        _reserve(side, len(levels))
+        for each in levels:
+            if type(each) is not tuple or len(<tuple> each) != 2:
+                return False
+            pair = <tuple> each
+            if not (PyFloat_CheckExact(pair[0]) and PyFloat_CheckExact(pair[1])):
+                return False
+            price, size = PyFloat_AS_DOUBLE(pair[0]), PyFloat_AS_DOUBLE(pair[1])
+            if size == 0.0:
+                continue
+            if price >= price_limit or size >= size_limit:
+                return False
+            key = sign * price
+            if count:
+                if key <= side.levels[count - 1].key:
+                    is_sorted = False
+                if key >= side.levels[count - 1].key:
+                    is_reversed = False
+            side.levels[count].key, side.levels[count].size = key, size
+            count += 1
+        if count > 1 and is_reversed:
+            _reverse(side.levels, count)
+        elif count > 1 and not is_sorted:
+            qsort(side.levels, count, sizeof(Level), _by_key)
+            for at in range(1, count):
+                if side.levels[at].key == side.levels[at - 1].key:
+                    return False  # a price twice: the last one written wins, the slow way
+        side.count = count
+        return True
+
+    def clear(self):
+        """Forget all levels."""
+        self.bids.count = self.asks.count = 0
+
+    def cut(self, Py_ssize_t depth):
+        """Keep the best `depth` of each side; return how many were cut off."""
+        return _drop(&self.bids, self.bids.count - depth) + _drop(&self.asks, self.asks.count - depth)
+
+    def limit(self, double floor, double ceiling):
+        """Drop what lies below `floor` or above `ceiling`; return how many that were."""
+        return _drop(&self.bids, _place(&self.bids, floor)) + _drop(
+            &self.asks, _place(&self.asks, -ceiling)
+        )
+
+    def counts(self):
+        """Return how many (bids, offers) there are."""
+        return self.bids.count, self.asks.count
+
+    def best(self):
+        """Return (bid, size, offer, size), None while a side is empty."""
+        cdef Level *bid
+        cdef Level *ask
+        if self.bids.count == 0 or self.asks.count == 0:
+            return None
+        bid = &self.bids.levels[self.bids.count - 1]
+        ask = &self.asks.levels[self.asks.count - 1]
+        return (bid.key, bid.size, -ask.key, ask.size)
+
+    def depth(self, Py_ssize_t count):
+        """Return the best `count` (bids, offers) as (price, size), best first."""
+        return _pairs(&self.bids, 1.0, 0, count), _pairs(&self.asks, -1.0, 0, count)
+
+    def side(self, bint is_bid, Py_ssize_t start, Py_ssize_t count):
+        """Return `count` levels of one side as (price, size), best first, from the `start`th on."""
+        cdef Side *side = &self.bids if is_bid else &self.asks
+        return _pairs(side, 1.0 if is_bid else -1.0, start, count)
+
+    def units(self, Py_ssize_t count, double price_power, double size_power):
+        """Return the best `count` (bids, offers) in whole units; None if one is not whole."""
+        bids = _units(&self.bids, 1.0, count, price_power, size_power)
+        asks = _units(&self.asks, -1.0, count, price_power, size_power)
+        return None if bids is None or asks is None else (bids, asks)
+
+    def keys(self):
+        """Return (bid prices, minus offer prices), ascending."""
+        cdef Py_ssize_t at
+        return (
+            [self.bids.levels[at].key for at in range(self.bids.count)],
+            [self.asks.levels[at].key for at in range(self.asks.count)],
+        )
+
+    def sizes(self):
+        """Return two dicts, price -> size."""
+        cdef Py_ssize_t at
+        return (
+            {self.bids.levels[at].key: self.bids.levels[at].size for at in range(self.bids.count)},
+            {-self.asks.levels[at].key: self.asks.levels[at].size for at in range(self.asks.count)},
+        )
+
+
+cdef void _reverse(Level *levels, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t low = 0
+    cdef Py_ssize_t high = count - 1
+    cdef Level kept
+    while low < high:
+        kept = levels[low]
+        levels[low] = levels[high]
+        levels[high] = kept
+        low += 1
+        high -= 1
+
+
+cdef Py_ssize_t _drop(Side *side, Py_ssize_t count) noexcept nogil:
+    """Drop the worst `count` levels."""
+    if count <= 0:
+        return 0
+    side.count -= count
+    memmove(side.levels, &side.levels[count], side.count * sizeof(Level))
+    return count
+
+
+cdef list _pairs(Side *side, double sign, Py_ssize_t start, Py_ssize_t count):
+    cdef list pairs = []
+    cdef Py_ssize_t at = side.count - start
+    while at > 0 and count > 0:
+        at -= 1
+        count -= 1
+        pairs.append((sign * side.levels[at].key, side.levels[at].size))
+    return pairs
+
+
+cdef list _units(Side *side, double sign, Py_ssize_t count, double price_power, double size_power):
+    cdef list units = []
+    cdef Py_ssize_t at = side.count
+    cdef double price, size, price_units, size_units
+    while at > 0 and count > 0:
+        at -= 1
+        count -= 1
+        price, size = sign * side.levels[at].key, side.levels[at].size
+        price_units, size_units = rint(price * price_power), rint(size * size_power)
+        if price_units >= 4.5e15 or size_units >= 4.5e15:
+            return None
+        if price_units / price_power != price or size_units / size_power != size:
+            return None
+        units.append((<long long> price_units, <long long> size_units))
+    return units
