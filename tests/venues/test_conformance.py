@@ -38,7 +38,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crossfeed.errors import (
@@ -785,10 +785,19 @@ def test_any_json_is_read_or_refused(name: str, data: st.DataObject) -> None:
         assert_sound(event)
 
 
+def is_json_object(frame: bytes) -> bool:
+    """Say whether the frame is a JSON object; Hypothesis builds some from the venues' own words."""
+    try:
+        return isinstance(json.loads(frame), dict)
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize("name", NAMES)
 @given(frame=st.binary(max_size=200))
 def test_any_bytes_are_refused(name: str, frame: bytes) -> None:
     """Bytes that are no JSON object are a DecodeError."""
+    assume(not is_json_object(frame))
     out = Output()
     with pytest.raises(DecodeError):
         open_codec(name).receive(frame, TS_NS, MONO_NS, out)

@@ -125,7 +125,7 @@ class FeedCollector:
             "ws_reconnection_attempts", "Reconnection attempts", venues, lambda v: v.reconnections
         )
         yield _by_label("ws_invalid_messages", "Invalid messages", "reason", venues, "invalid")
-        yield _by_label("crossfeed_gaps", "Gap records", "state", venues, "gaps")
+        yield _gaps(venues)
         yield _counter(
             "crossfeed_duplicates", "Repeated events dropped", venues, lambda v: v.duplicates
         )
@@ -155,6 +155,15 @@ def _by_label(
         values: Mapping[str, int] = getattr(venue, attribute)
         for key, value in values.items():
             family.add_metric([venue.exchange, key[:LABEL_CHARS_MAX]], value)
+    return family
+
+
+def _gaps(venues: Sequence[VenueFigures]) -> Metric:
+    """Tell the gap records by state; a gauge, for a repair takes one out of `open`."""
+    family = GaugeMetricFamily("crossfeed_gaps", "Gap records", labels=["exchange", "state"])
+    for venue in venues:
+        for state, count in venue.gaps.items():
+            family.add_metric([venue.exchange, state], count)
     return family
 
 
