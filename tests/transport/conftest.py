@@ -71,6 +71,8 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError  # asyncio would drop it, uvloop would complain
         self.writer.write(data)
 
     async def drain(self) -> None:

@@ -99,6 +99,24 @@ async def test_the_request_is_right(serve: Serve) -> None:
     assert b"Sec-WebSocket-Extensions" not in fields
 
 
+async def test_headers_go_to_the_address_that_was_chosen(serve: Serve) -> None:
+    """The url provider may choose another host than the configuration's: it is trusted as well."""
+    server = await serve(accept)
+    config = WebSocketConfig(url="ws://elsewhere.example/", headers={"X-Key": "k"})
+    clock = SystemClock()
+    connection = WebSocketConnection(
+        config,
+        server.url,
+        on_frame=lambda *_: None,
+        budget=SendBudget(limit=0, window_s=1.0),
+        wall=WallOffset(clock),
+    )
+    await connection.open(resolver=Resolver(clock), tls=None)
+    connection.abort()
+    await connection.close()
+    assert b"X-Key: k" in server.peers[0].request
+
+
 async def test_sockets_are_tuned_against_dead_peers(serve: Serve) -> None:
     """Sockets are tuned against dead peers."""
     import socket

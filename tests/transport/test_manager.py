@@ -362,6 +362,33 @@ async def test_an_open_hook_that_raises_fails_the_connection(serve: Serve, watch
         await watched.manager.connect()
 
 
+@pytest.mark.fault("P02")
+async def test_an_open_hook_that_is_cancelled_from_inside_fails_the_connection(
+    serve: Serve, watch
+) -> None:
+    """An open hook that is cancelled from inside fails the connection."""
+    server = await serve(quiet)
+    watched = watch(server.url, max_reconnect_attempts=1)
+
+    @watched.manager.on_open
+    async def subscribe() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ConnectFailedError, match="hook was cancelled"):
+        await watched.manager.connect()
+
+
+@pytest.mark.fault("P04")
+async def test_an_open_hook_may_close(serve: Serve, watch) -> None:
+    """An open hook may close."""
+    server = await serve(quiet)
+    watched = watch(server.url)
+    watched.manager.on_open(watched.manager.close)
+    with pytest.raises(NotConnectedError):
+        await watched.manager.connect()
+    assert watched.manager.state is S.DISCONNECTED
+
+
 @pytest.mark.parametrize("on_exhausted", ["fail", "open"])
 async def test_a_refusal_for_good_by_the_venue_ends_connect_at_once(
     serve: Serve, watch, on_exhausted: str
@@ -663,6 +690,50 @@ async def test_a_frame_that_comes_byte_by_byte_is_given_up(serve: Serve, watch) 
     await watched.until(lambda: watched.errors)
     assert isinstance(watched.errors[0], StaleConnectionError)
     assert watched.messages == []
+
+
+async def test_a_silent_peer_is_given_up_without_pings(serve: Serve, watch) -> None:
+    """A silent peer is given up without pings."""
+
+    async def silent(peer) -> None:
+        await peer.upgrade()
+        await peer.gone()
+
+    server = await serve(silent)
+    watched = watch(server.url, ping_interval_s=0, heartbeat_interval=0.1)
+    await watched.manager.connect()
+    await watched.until(lambda: watched.errors)
+    assert isinstance(watched.errors[0], StaleConnectionError)
+    assert "silent for 0.1 s" in str(watched.errors[0])
+
+
+@pytest.mark.fault("C08")
+async def test_pings_wait_for_their_place_in_the_budget(serve: Serve, watch) -> None:
+    """Pings wait for their place in the budget."""
+    times: list[float] = []
+    done = asyncio.Event()
+
+    async def script(peer) -> None:
+        await peer.upgrade()
+        for _ in range(4):
+            peer.frame(PONG, await peer.read_until(PING))
+            times.append(asyncio.get_running_loop().time())
+        done.set()
+        await peer.gone()
+
+    server = await serve(script)
+    watched = watch(
+        server.url,
+        go=False,
+        send_limit=1,
+        send_window_s=0.1,
+        ping_interval_s=0.01,
+        ping_timeout_s=1,
+    )
+    await watched.manager.connect()
+    async with asyncio.timeout(DEADLINE_S):
+        await done.wait()
+    assert times[3] - times[0] >= 0.29
 
 
 @pytest.mark.fault("T05")

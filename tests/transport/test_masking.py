@@ -19,10 +19,10 @@ def test_escaped_text_is_one_short_printable_line(text: str | bytes) -> None:
     assert len(shown) <= 80
 
 
-def test_escaping_is_readable_and_reversible_in_kind() -> None:
-    """Escaping is readable and reversible in kind."""
+def test_escaping_is_readable() -> None:
+    """Escaping is readable, done once or twice."""
     assert escape("ok\nERROR forged") == "ok\\x0aERROR forged"
-    assert escape("a\\x0ab") == "a\\x5cx0ab"
+    assert escape(escape("twice\n")) == "twice\\x0a"
     assert escape("x" * 100, 10) == "xxxxxxx..."
     assert escape("\ud800") == "\\xed\\xa0\\x80"
 

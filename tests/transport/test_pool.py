@@ -215,7 +215,7 @@ async def test_a_hundred_lost_at_once_come_back_behind_one_canary(serve: Serve) 
         peer.reset()
 
     server = await serve(*[until_lost] * 100, quiet)
-    pool = WebSocketPool(limits=AdmissionLimits(burst=10, rate_per_s=200))
+    pool = WebSocketPool(limits=AdmissionLimits(burst=10, rate_per_s=1000))
     down: set[str] = set()
     all_down = asyncio.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import socket
 import ssl
@@ -41,8 +42,12 @@ _SECONDS: Final = re.compile(r"\d{1,9}")
 ListenerFactory = Callable[[], picows.WSListener]
 
 
+@functools.lru_cache(maxsize=8)
 def make_tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """Make a verifying context, TLS 1.2 or later. Reads the CA file: some 10 ms, so make it once.
+    """Make a verifying context, TLS 1.2 or later; the same one for the same file.
+
+    The first call reads the CA file, which takes some 10 ms and a megabyte: a hundred connections
+    share it.
 
     Raises:
         ConfigError: `ca_file` cannot be read or holds no certificate.
@@ -85,9 +90,10 @@ async def open_transport(
         DeadlineError: it took longer than `connect_timeout_s`.
     """
     shown = mask_url(url)
+    trusted = {urlsplit(own).netloc for own in (url, config.url, *config.alternate_urls)}
     async with deadline(clock, config.connect_timeout_s, "connecting", where=shown):
         for hop in range(config.redirects_max + 1):
-            headers = dict(config.headers) if _same_origin(url, config) else {}
+            headers = dict(config.headers) if urlsplit(url).netloc in trusted else {}
             headers.setdefault("User-Agent", config.user_agent)
             dialer = _Dialer(config, clock, resolver, tls, listener_factory, logger)
             try:
@@ -109,14 +115,6 @@ class _Redirected(Exception):  # noqa: N818 - an instruction, never seen outside
         self.status = status
         self.location = location
         super().__init__(status, location)
-
-
-def _same_origin(url: str, config: WebSocketConfig) -> bool:
-    host = urlsplit(url).netloc
-    return (
-        host in {urlsplit(own).netloc for own in (config.url, *config.alternate_urls)}
-        or not config.headers
-    )
 
 
 def _check_redirect(url: str, redirected: _Redirected, config: WebSocketConfig) -> str:

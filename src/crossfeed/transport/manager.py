@@ -373,6 +373,7 @@ class WebSocketManager:
         try:
             await self._supervisor.run()
         except asyncio.CancelledError:
+            self._set_disconnected()
             raise
         except Exception as exc:  # noqa: BLE001 - a fault of ours must be seen, never end silently
             error = ConnectFailedError(f"internal error: {exc!r}", where=self.config.label)
@@ -389,8 +390,7 @@ class WebSocketManager:
             if runner is not None and not runner.done() and runner is not asyncio.current_task():
                 runner.cancel()
                 await asyncio.wait({runner})
-            if self.state is not ConnectionState.FAILED:
-                self._board.set(ConnectionState.DISCONNECTED)
+            self._set_disconnected()
             with contextlib.suppress(DeadlineError):
                 async with deadline(self._clock, DRAIN_TIMEOUT_S, "finishing handlers"):
                     for handlers in self._handlers:
@@ -400,6 +400,10 @@ class WebSocketManager:
                 self._supervisor.connection.abort()
             for handlers in self._handlers:
                 handlers.cancel()
+
+    def _set_disconnected(self) -> None:
+        if self.state is not ConnectionState.FAILED:
+            self._board.set(ConnectionState.DISCONNECTED)
 
     def _is_running(self) -> bool:
         return self._runner is not None and not self._runner.done()

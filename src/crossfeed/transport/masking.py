@@ -18,7 +18,7 @@ def escape(text: str | bytes, length_max: int = 120) -> str:
     if isinstance(text, str):
         text = text[: length_max * 4].encode("utf-8", "surrogatepass")
     shown = "".join(
-        chr(byte) if 32 <= byte < 127 and byte != 92 else f"\\x{byte:02x}"  # noqa: PLR2004 - printable ASCII
+        chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}"  # noqa: PLR2004 - printable ASCII
         for byte in text[: length_max + 1]
     )
     return shown if len(shown) <= length_max else shown[: length_max - 3] + "..."

@@ -14,6 +14,7 @@ __all__ = ["PulseKeeper"]
 
 NS_PER_S: Final = 1_000_000_000
 CHECK_INTERVAL_S: Final = 1.0
+_PINGS: Final = (Pulse.PING, Pulse.APP_PING)
 
 
 class PulseKeeper:
@@ -31,6 +32,8 @@ class PulseKeeper:
         self._on_clock_jump = on_clock_jump
         self._clock = connection.clock
         self.rule = Heartbeat(config.heartbeat, self._clock.monotonic_ns())
+        # Pongs do not wake this: a short ping interval is kept by looking as often.
+        self._check_s = min(CHECK_INTERVAL_S, config.ping_interval_s or CHECK_INTERVAL_S)
         connection.on_pong = self.rule.on_pong
 
     async def run(self) -> None:
@@ -44,10 +47,13 @@ class PulseKeeper:
             connection.check(now_ns)
             pulse = self.rule.poll(now_ns, connection.last_frame_ns)
             if pulse is not Pulse.NOTHING:
+                while pulse in _PINGS and (wait_ns := connection.control_wait_ns(now_ns)):
+                    await self._clock.sleep(min(CHECK_INTERVAL_S, wait_ns / NS_PER_S))
+                    now_ns = self._clock.monotonic_ns()
                 if not self._act(pulse, now_ns):
                     return
                 continue
-            wait_s = CHECK_INTERVAL_S
+            wait_s = self._check_s
             next_ns = self.rule.next_poll_ns(connection.last_frame_ns)
             if next_ns is not None:
                 wait_s = min(wait_s, max(0.0, (next_ns - now_ns) / NS_PER_S))

@@ -241,6 +241,12 @@ class Supervisor:
             except CrossfeedError as exc:
                 connection.fail(exc)
                 return
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                connection.fail(ConnectFailedError("the open hook was cancelled", where=where))
+                return
             except Exception as exc:  # noqa: BLE001 - foreign code: its fault is ours to report
                 connection.fail(ConnectFailedError(f"the open hook failed: {exc!r}", where=where))
                 return

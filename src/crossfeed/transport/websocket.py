@@ -221,6 +221,10 @@ class WebSocketConnection:
         self._budget.record(self.clock.monotonic_ns())
         transport.send(picows.WSMsgType.TEXT, payload)
 
+    def control_wait_ns(self, now_ns: int) -> int:
+        """Return how long a ping must wait for its place in the send budget; 0 if it need not."""
+        return self._budget.control_wait_ns(now_ns)
+
     def send_ping(self, payload: bytes) -> None:
         """Send a ping now.
 
