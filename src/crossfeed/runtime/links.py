@@ -11,11 +11,13 @@ from crossfeed.errors import ConfigError, CrossfeedError, DeadlineError
 from crossfeed.model.commands import Want
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.runtime.connection import Connection, WantState
+from crossfeed.runtime.core_choice import listener_factory
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.transport.canary import AdmissionLimits
 from crossfeed.transport.config import WebSocketConfig
 from crossfeed.transport.gate import VenueGate
 from crossfeed.transport.http import HttpClient
+from crossfeed.transport.listener import FrameListener
 from crossfeed.transport.manager import WebSocketManager
 from crossfeed.transport.rest_budget import RestBudget
 from crossfeed.transport.state import ConnectionState
@@ -82,7 +84,8 @@ class Links:
         """Return the REST base URLs by `RestRequest.base` (empty: the main one)."""
         own = self.settings.rest_url
         if own:
-            return {"": own, **dict.fromkeys(self.endpoint.rest_bases, own)}
+            bases = dict.fromkeys(self.endpoint.rest_bases, own)
+            return {"": own, **bases, **self.settings.rest_bases}
         if self.settings.ws_url:
             # An address of one's own without its REST side: asking the real venue would mix two
             # worlds.
@@ -128,10 +131,17 @@ class Links:
             proxy=settings.proxy,
             tls_ca_file=settings.ca_file,
         )
-        manager = WebSocketManager(config, clock=self.clock, random=self.random, gate=self.gate)
+        manager = WebSocketManager(
+            config,
+            clock=self.clock,
+            random=self.random,
+            gate=self.gate,
+            listener_factory=listener_factory() or FrameListener,
+        )
         connection = Connection(session, name, manager, core)
         connection.wants = dict.fromkeys(wants, WantState.NOTED)
-        manager.on_frame(core.path(connection))
+        take = core.path(connection)
+        manager.on_frame(take if session.tap is None else session.tap.frames(name, take))
         manager.on_open(connection.on_open)
 
         def address(failures: int) -> str:
