@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import socket
 import struct
 from collections.abc import Iterator
+from random import Random
 from typing import Final, Literal, Self
 
 from msgspec import Struct
@@ -121,7 +121,7 @@ class FaultProxy:
         self.counts = ProxyCounts()
         self._target = target
         self._host, self._port = host, port
-        self._random = random.Random(seed)
+        self._random = Random(seed)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()

@@ -38,6 +38,11 @@ _REST_MIN_S = 0.001
 _CATCH_UP_NS = 500_000_000
 
 
+def _orders_for(symbols: Sequence[str]) -> int:
+    """Return how many orders rest in each market: fewer where there are many markets."""
+    return _ORDERS_FEW if len(symbols) > _SYMBOLS_MANY else _ORDERS
+
+
 class Simulator:
     """Serves venues over real sockets. An async context manager; closes twice safely.
 
@@ -94,13 +99,7 @@ class Simulator:
             seed=seed,
             rate_per_s=rates,
             taker_share=taker_share,
-            orders_wanted=(
-                orders_wanted
-                if orders_wanted is not None
-                else _ORDERS_FEW
-                if len(symbols) > _SYMBOLS_MANY
-                else _ORDERS
-            ),
+            orders_wanted=_orders_for(symbols) if orders_wanted is None else orders_wanted,
         )
         self.ledger = Ledger()
         self.world = World(
