@@ -9,7 +9,7 @@ SECONDS ?= 60
 ARGS ?=
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-MADE_FROM := pyproject.toml setup.py constraints.txt tools/environment.sh $(wildcard src/crossfeed/native/*.pyx src/crossfeed/native/*.h)
+MADE_FROM := pyproject.toml setup.py constraints.txt constraints-peers.txt tools/environment.sh $(wildcard src/crossfeed/native/*.pyx src/crossfeed/native/*.h)
 
 export VENV PYTHON
 
@@ -38,9 +38,8 @@ check: $(VENV)/.stamp-dev ## format, lint, types, layers, spelling, dependencies
 	$(BIN)/interrogate src tools
 	$(BIN)/zensical build --strict
 
-bench: $(VENV)/.stamp-dev ## micro benchmarks (benchmarks/bench_*.py)
-	$(PYTEST) benchmarks -o addopts="-ra --import-mode=importlib --benchmark-only" -p no:randomly -p no:xdist \
-		-o python_files='bench_*.py' -o python_functions='bench_*' --timeout=0 $(ARGS)
+bench: $(VENV)/.stamp-test ## measure the whole path against the floors (ARGS=... of crossfeed bench)
+	$(BIN)/crossfeed bench $(ARGS)
 
 docs: $(VENV)/.stamp-dev ## build the documentation into site/, generated pages first
 	$(BIN)/python tools/pages.py
@@ -65,7 +64,7 @@ format: $(VENV)/.stamp-dev ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix --exit-zero .
 
-constraints: $(VENV)/.stamp-dev ## resolve constraints.txt anew (PYTHONS="python3.11 python3.12 ...")
+constraints: $(VENV)/.stamp-dev ## resolve the pinned versions anew (PYTHONS="python3.11 python3.12 ...")
 	$(BIN)/python tools/constraints.py $(PYTHONS)
 
 clean: ## remove caches and builds, keep .venv

@@ -67,10 +67,12 @@ install() {
     install_with_pip "$@"
 }
 
+constraints=constraints.txt
 case $kind in
-    core) target=. ;;
+    # A first look must not wait for a compiler: what installs the tests builds the accelerator.
+    core) target=. CROSSFEED_PURE=1 && export CROSSFEED_PURE ;;
     test | dev) target=".[$kind]" ;;
-    peers) target='.[test,peers]' ;;
+    peers) target='.[test,peers]' constraints=constraints-peers.txt ;;
     *) die "usage: environment.sh core|test|dev|peers" ;;
 esac
 
@@ -85,7 +87,7 @@ if ! is_usable; then
 fi
 
 say "installing the $kind packages into $venv (once; a minute at most on a fair line)"
-install --constraint constraints.txt --editable "$target" ||
+install --constraint "$constraints" --editable "$target" ||
     die "the packages could not be installed: read the lines above." \
         "Most often the package index cannot be reached (proxy, certificate, no network)."
 

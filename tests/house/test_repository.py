@@ -129,9 +129,10 @@ def loose_pins(constraints: str) -> list[str]:
     return [line for line in lines if not PIN.fullmatch(line)]
 
 
-def test_constraints_hold_names_and_versions_only() -> None:
-    """No address, hash, path or range is in constraints.txt."""
-    assert not loose_pins((ROOT / "constraints.txt").read_text("utf-8"))
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-peers.txt"])
+def test_constraints_hold_names_and_versions_only(name: str) -> None:
+    """No address, hash, path or range is among the pins."""
+    assert not loose_pins((ROOT / name).read_text("utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -152,12 +153,13 @@ def distribution(requirement: str) -> str:
 def test_every_declared_requirement_is_pinned() -> None:
     """`make` installs tested versions only: each declared package has its line."""
     project = PROJECT["project"]
-    declared = [*project["dependencies"]]
-    for extra in project["optional-dependencies"].values():
-        declared += extra
-    pinned = (ROOT / "constraints.txt").read_text("utf-8")
-    names = {distribution(requirement) for requirement in declared} - {project["name"]}
-    assert {name for name in names if f"\n{name}==" not in pinned} == set()
+    extras = dict(project["optional-dependencies"])
+    peers = extras.pop("peers")
+    declared = [*project["dependencies"], *(each for extra in extras.values() for each in extra)]
+    for file, wanted in (("constraints.txt", declared), ("constraints-peers.txt", peers)):
+        pinned = (ROOT / file).read_text("utf-8")
+        names = {distribution(requirement) for requirement in wanted} - {project["name"]}
+        assert {name for name in names if f"\n{name}==" not in pinned} == set(), file
 
 
 def lacking_build_requirements(requires: list[str], sources: list[str]) -> set[str]:
