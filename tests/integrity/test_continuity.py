@@ -400,7 +400,7 @@ def test_false_evidence_of_a_restart_is_dropped():
     assert rig.gate.stats().restarts == 0
     assert rig.gate.stats().duplicates == 8
     rig.feed(trade(12, 500, marks=Mark.HISTORY))
-    assert rig.gate.stats().duplicates == 9, "history is never evidence"
+    assert rig.gate.stats().unasked == 1, "history is never evidence"
     assert rig.check_conservation().held == 0
 
 
@@ -446,7 +446,51 @@ def test_history_after_a_reconnect_fills_and_is_never_doubled():
     assert rig.gaps == [(4, 5, "reconnect", GapState.OPEN)]
     rig.feed(trade(4, marks=Mark.HISTORY), trade(5, marks=Mark.HISTORY))
     assert rig.gaps == [(4, 5, "reconnect", GapState.BACKFILLED)]
-    assert rig.gate.stats().duplicates == 2
+    assert rig.gate.stats().unasked == 2
+
+
+def test_a_quiet_stream_is_proven_by_the_newest_old_trade():
+    """`last_match` is the last trade we know: nothing was missed over the reconnect."""
+    rig = Rig().feed(1, 2, 3)
+    rig.gate.on_close(0, rig.now_ms * MS, rig.out)
+    rig.gate.on_open(0, rig.now_ms * MS, rig.out)
+    rig.feed(trade(2, rig.now_ms, event_ms=20, marks=Mark.HISTORY)).wait(200)
+    assert rig.trust.current is Trust.UNAVAILABLE, "an older one proves nothing"
+    rig.feed(trade(3, rig.now_ms, event_ms=30, marks=Mark.HISTORY))
+    assert rig.trust.current is Trust.UNAVAILABLE, "more history may follow in the same frame"
+    rig.wait(100)
+    assert rig.statuses[-1] == (Trust.SOUND, "witnessed")
+    rig.feed(6)
+    assert rig.gaps == [(4, 5, "sequence", GapState.OPEN)]
+
+
+def test_a_quiet_stream_is_proven_by_a_heartbeat_after_a_reconnect():
+    """The witness says what we know; without a new connection it says nothing new."""
+    rig = Rig().feed(1, 2, 3)
+    rig.gate.on_close(0, rig.now_ms * MS, rig.out)
+    rig.gate.witness(3, rig.now_ms * MS)
+    assert rig.gate.next_due_ns == NEVER_NS
+    rig.gate.on_open(0, rig.now_ms * MS, rig.out)
+    rig.gate.witness(3, rig.now_ms * MS)
+    rig.wait(100)
+    assert rig.statuses[-1] == (Trust.SOUND, "witnessed")
+
+
+@pytest.mark.fault("S02")
+def test_a_tail_over_a_reconnect_is_found_when_it_is_over():
+    """A witness of the old connection is void with it; the jump shows the hole."""
+    rig = Rig().feed(1)
+    rig.gate.witness(4, rig.now_ms * MS)
+    rig.gate.on_close(0, rig.now_ms * MS, rig.out)
+    rig.wait(2_000)
+    assert rig.gaps == []
+    rig.gate.on_open(0, rig.now_ms * MS, rig.out)
+    rig.feed(6)
+    assert rig.gaps == [(2, 5, "reconnect", GapState.OPEN)]
+    told = [status for status, _ in rig.statuses]
+    assert told == [Trust.SOUND, Trust.UNAVAILABLE, Trust.UNSOUND], (
+        "never sound before it is proven"
+    )
 
 
 @pytest.mark.fault("S02")

@@ -343,7 +343,10 @@ class ChecksumBookMachine(RuleBasedStateMachine):
         assert max(map(len, self.sync.ladder.depth(100))) <= self.DEPTH
 
 
-SETTINGS = settings(max_examples=60, stateful_step_count=40, deadline=None)
+# A third of the profile's examples: each is a run of up to 30 steps.
+SETTINGS = settings(
+    max_examples=settings().max_examples // 3, stateful_step_count=30, deadline=None
+)
 TestRestBook = RestBookMachine.TestCase
 TestRestBook.settings = SETTINGS
 TestFuturesBook = FuturesBookMachine.TestCase

@@ -144,8 +144,8 @@ class L3Sync:
 
     def _connected(self, event: OrderEvent, out: Output) -> None:
         now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
-        self.trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
         self.trust.report("freshness", _SOUND, "fresh", now_ns, mono_ns, out)
+        self.trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
 
     def _look_at_top(self, event: OrderEvent, out: Output) -> None:
         top = self.ladder.best()

@@ -38,9 +38,7 @@ class BookSync:
     `on_snapshot`. Whatever breaks the chain (a hole, a checksum, a book crossed for too long) makes
     the stream UNSOUND in the same message, is entered in the gap ledger, and is followed by exactly
     one request for a new image; the hole is closed as SNAPSHOT when the book stands again. Tries
-    never end; `stats()` shows how many there were.
-
-    Made by the pipeline, lives as long as the stream, over reconnects.
+    never end. Made by the pipeline, lives as long as the stream, over reconnects.
 
     Attributes:
         trust: The stream's trust.
@@ -195,7 +193,6 @@ class BookSync:
 
     def _judge(self, event: BookDelta, out: Output) -> None:
         """Judge an update off the fast path."""
-        self._connected(event, out)
         if self.state is not BookState.LIVE:
             self._await_image(event, out)
         else:
@@ -217,11 +214,12 @@ class BookSync:
         now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
         if self.state is BookState.WAITING:
             self.trust.report("book", Trust.UNSOUND, "syncing", now_ns, mono_ns, out)
-        self.trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
         self.trust.report("freshness", _SOUND, "fresh", now_ns, mono_ns, out)
+        self.trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
 
     def _carry_on(self, event: BookDelta, out: Output) -> None:
         """Apply an update that follows, and feed it to the image that is on its way, if any."""
+        self._connected(event, out)
         self._bridge_from = None
         self._votes = 0
         self._is_reconnected = False
@@ -235,6 +233,8 @@ class BookSync:
     def _drop_old(self, event: BookDelta, out: Output) -> None:
         """Drop a repeated update, unless several show that the venue has begun to count anew."""
         self._duplicates += 1
+        if event.last == self.sequence:
+            self._connected(event, out)  # nothing was missed up to here, over a reconnect as well
         is_anew = is_counted_anew(event, self.last_applied, self.sequence)
         self._votes = self._votes + 1 if is_anew else 0
         if self._votes >= RESTART_VOTES:
@@ -244,15 +244,15 @@ class BookSync:
 
     def _start_over(self, event: BookDelta, out: Output) -> None:
         """Something is missing before `event`: it is the first one kept for the new image."""
-        cause = "sequence" if self._bridge_from is None else "old_snapshot"
-        if self._is_reconnected:
-            cause = "reconnect"
+        behind = "sequence" if self._bridge_from is None else "old_snapshot"
+        cause = "reconnect" if self._is_reconnected else behind
         self._holes.open_before(self.sequence, event, cause, out)
         self._begin_sync(cause, event.ts_recv_ns, event.ts_mono_ns, out)
         self._await_image(event, out)
 
     def _await_image(self, event: BookDelta, out: Output) -> None:
         """Keep an update for the image that is on its way (REST), or pass over it (stream)."""
+        self._connected(event, out)
         if self._is_rest:
             if self.state is BookState.WAITING:
                 self._begin_sync("subscribed", event.ts_recv_ns, event.ts_mono_ns, out)
@@ -362,7 +362,7 @@ class BookSync:
         self.trust.report("book", _SOUND, cause, now_ns, mono_ns, out)
 
     def resync(self, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Build the book anew (wish, hole in the connection's numbering); not while it is built."""
+        """Build the book anew; not while it is built."""
         if self.state is BookState.LIVE:
             self._desync(cause, now_ns, mono_ns, out)
 
@@ -433,8 +433,8 @@ class BookSync:
     def on_open(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """A new connection carries the stream.
 
-        A book with REST images goes on if its first update follows the last one, else that is a gap
-        of cause "reconnect". A book whose image comes in the stream waits for it.
+        A book with REST images goes on if its first update follows the last one (else that is a
+        gap of cause "reconnect"); a book whose image comes in the stream waits for it.
         """
         self._drop_connection(now_ns, mono_ns, out)
         self._is_reconnected = self.state is BookState.LIVE

@@ -112,11 +112,11 @@ class IdGate:
 
     def _judge(self, event: MarketData, number: int, out: Output) -> None:
         now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
-        self.trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
         self.trust.report("freshness", _SOUND, "fresh", now_ns, mono_ns, out)
         if number <= 0:
             self._deliver(event, out)  # not numbered (`activate` of Coinbase full)
         elif number < self._next:
+            self.witness(number, mono_ns)
             self._judge_old(event, number, out)
         else:
             self._drop_votes()
@@ -126,15 +126,20 @@ class IdGate:
             elif number > self._next and not (self._is_history_only and is_history):
                 cause = "reconnect" if self._is_reconnected else "sequence"
                 self._open_hole(self._next, number - 1, cause, now_ns, mono_ns, out)
+            self._connected("first_data", now_ns, mono_ns, out)
             self._next = number + 1
             self._is_history_only &= is_history
-            self._is_reconnected = False
             if is_history and not self._is_history_only:
                 # Told as history of a new subscription, but news to a stream that was live before.
                 marks = (event.marks & ~Mark.HISTORY) | Mark.BACKFILLED
                 event = replace(event, marks=marks)
             self._deliver(event, out)
         self._settle()
+
+    def _connected(self, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """The connection delivers, and what was missed before, if anything, is known."""
+        self._is_reconnected = False
+        self.trust.report("connection", _SOUND, cause, now_ns, mono_ns, out)
 
     def _judge_old(self, event: MarketData, number: int, out: Output) -> None:
         """Fill a hole, or see a restart of the numbering, or drop a duplicate."""
@@ -148,7 +153,10 @@ class IdGate:
         else:
             if all(number != self._number_of(vote) for vote in self._votes):
                 self._drop_votes()  # the twin of a vote (from another line) says nothing against it
-            self._duplicates += 1
+            if event.marks & Mark.HISTORY:
+                self._unasked += 1  # a new subscription tells old trades again: no repetition
+            else:
+                self._duplicates += 1
 
     def _is_newer(self, event: MarketData, number: int) -> bool:
         """Say whether an old number comes with evidence that it is a new event."""
@@ -272,12 +280,17 @@ class IdGate:
         """Hear from elsewhere (heartbeat, REST) that the venue has reached `last_id`.
 
         Only if the events up to there are still missing after a grace of about a second is it a gap
-        (cause "tail"): the witness may have overtaken the stream.
+        (cause "tail"): the witness may have overtaken the stream. After a reconnect it also proves
+        that nothing was missed, so that a quiet stream need not wait for its next event.
         """
-        if self._next and last_id >= self._next and self._tail_due_ns == NEVER_NS:
+        if not self._next or self._tail_due_ns != NEVER_NS:
+            return
+        if last_id >= self._next:
             self._tail_id = last_id
             self._tail_due_ns = mono_ns + int(self._limits.tail_grace_s * SECOND_NS)
-            self._settle()
+        elif self._is_reconnected and last_id == self._next - 1:
+            self._tail_id, self._tail_due_ns = last_id, mono_ns
+        self._settle()
 
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Do what is due: tail check, repeated requests, giving up, letting go."""
@@ -286,6 +299,7 @@ class IdGate:
             if self._tail_id >= self._next:
                 first, self._next = self._next, self._tail_id + 1
                 self._open_hole(first, self._tail_id, "tail", now_ns, mono_ns, out)
+            self._connected("witnessed", now_ns, mono_ns, out)
         self._repairs.on_timer(now_ns, mono_ns, out)
         if mono_ns >= self._held_until_ns:
             self._stop_holding(out)
@@ -297,8 +311,10 @@ class IdGate:
         self._choose_path()
 
     def on_close(self, now_ns: int, mono_ns: int, out: Output, cause: str = "disconnected") -> None:
-        """No connection carries the stream any more."""
+        """No connection carries the stream any more; what was missed shows when one does."""
+        self._tail_due_ns = NEVER_NS
         self.trust.report("connection", Trust.UNAVAILABLE, cause, now_ns, mono_ns, out)
+        self._settle()
 
     def on_connection_gap(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Nothing to do: the stream's own numbers show what is missing, at the next event."""

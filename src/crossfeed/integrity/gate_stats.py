@@ -15,7 +15,7 @@ class GateStats(Struct, frozen=True, kw_only=True):
         duplicates: Dropped: seen before.
         gaps: Holes found.
         backfilled: Let through late, into a hole.
-        unasked: Fetched events that nothing missed (dropped).
+        unasked: Fetched events, and history told again, that nothing missed (dropped).
         restarts: Times the venue began to count anew.
         held: Held back now (policy HOLD, or evidence of a restart).
     """

@@ -260,7 +260,7 @@ class ChainGate:
 def _lifted(event: MarketData, trust: StreamTrust, out: Output) -> MarketData:
     """Withdraw what an event disproves (silence, no connection); return it with the trust now."""
     now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
-    trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
     trust.report("freshness", _SOUND, "fresh", now_ns, mono_ns, out)
+    trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
     current = trust.current
     return event if event.trust is current else replace(event, trust=current)
