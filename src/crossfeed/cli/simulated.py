@@ -44,8 +44,11 @@ class SimulatedVenues:
         faults: str = "none",
     ) -> None:
         """Prepare; nothing is started yet."""
+        served = list(venues)
+        if "coinbase_advanced" in served and "coinbase" not in served:
+            served.append("coinbase")  # one order book: Advanced repairs trades by the other's REST
         self._arguments = [
-            "--venues", ",".join(venues),
+            "--venues", ",".join(served),
             "--symbols", ",".join(symbols),
             "--rate", str(rate_per_s),
             "--seed", str(seed),
@@ -99,7 +102,13 @@ class SimulatedVenues:
         """Return the settings that lead a client to the simulated venue."""
         urls = self._urls[venue]
         parameters = {"time_unit": "MICROSECOND"} if venue == "binance" else {}
-        return FeedSettings(ws_url=urls["ws"], rest_url=urls["rest"], parameters=parameters)
+        exchange = self._urls.get("coinbase", {}).get("rest", "")
+        return FeedSettings(
+            ws_url=urls["ws"],
+            rest_url=urls["rest"],
+            rest_bases={"exchange": exchange} if venue == "coinbase_advanced" else {},
+            parameters=parameters,
+        )
 
     async def drain(self) -> None:
         """Let faults stop and every earlier loss become visible, then let the market stop."""

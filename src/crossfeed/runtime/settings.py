@@ -38,6 +38,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         endpoint: Name of one of the venue's endpoints ("production", "us", "market-data" ...).
         ws_url: WebSocket base URL that replaces the endpoint's; empty: the endpoint's own.
         rest_url: REST base URL that replaces the endpoint's; empty: the endpoint's own.
+        rest_bases: Further REST base URLs by the name that the venue's requests give them (Coinbase
+            Advanced repairs trades through "exchange"); what is not named is `rest_url`.
         alternate_ws_urls: Further addresses of the same service: the second line begins at the
             first of them, and a connection that keeps failing or falls silent goes on to the next.
         api_key: Credentials, where the venue takes them for market data; masked wherever shown.
@@ -72,6 +74,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     endpoint: str = ""
     ws_url: str = ""
     rest_url: str = ""
+    rest_bases: Mapping[str, str] = {}
     alternate_ws_urls: tuple[str, ...] = ()
     api_key: str = ""
     api_secret: str = ""
