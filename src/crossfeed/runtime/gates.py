@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from crossfeed.integrity.plausibility import PriceBand
+from crossfeed.integrity.plausibility import PRICE_READERS, PriceBand, price_of
 from crossfeed.model.events import Candle, Heartbeat, MarketData, VenueStatus
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.trust import Trust
@@ -50,16 +50,21 @@ class Passage:
 class BandGate:
     """Marks implausible prices before the stream's own gate sees them."""
 
-    __slots__ = ("_check", "inner")
+    __slots__ = ("_admit", "band", "inner", "price_of")
 
-    def __init__(self, inner: Gate, band: PriceBand) -> None:
+    def __init__(self, inner: Gate, band: PriceBand, event_class: type[MarketData]) -> None:
         """Stand before `inner`; `band` is shared by all streams of the symbol."""
         self.inner = inner
-        self._check = band.check
+        self.band = band
+        self.price_of = PRICE_READERS.get(event_class, price_of)
+        self._admit = inner.admit
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Hand the event on, marked SUSPECT where its price is far from the last good one."""
-        self.inner.admit(self._check(event), out)
+        band = self.band
+        if not (band.inner_low < self.price_of(event) < band.inner_high) or band.rivals:
+            event = band.check(event)
+        self._admit(event, out)
 
 
 class Tee:

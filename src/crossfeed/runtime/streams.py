@@ -262,7 +262,7 @@ class StreamSet:
         elif kind == "status":
             table[key] = StatusGate(entry, self)
         elif kind in BANDED and self._settings.price_band:
-            table[key] = BandGate(entry, self._band(symbol))
+            table[key] = BandGate(entry, self._band(symbol), key[0])
         elif key in table:
             table[key] = Tee((entry, table[key]))
         else:
