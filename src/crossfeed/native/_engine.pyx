@@ -983,7 +983,6 @@ cdef class Step:
     cdef int admit(self, list decoded, object ts_recv_ns, object ts_mono_ns, object out) except -1:
         """Let the gates judge the events of one frame."""
         cdef Py_ssize_t count = len(decoded)
-        cdef Py_ssize_t unasked = 0
         cdef PyObject *gate
         cdef object event
         counters = self.counters
@@ -997,15 +996,14 @@ cdef class Step:
         if count == 0:
             return 0
         counters.events += count
+        unasked = counters.unasked
         for event in decoded:
             gate = PyDict_GetItem_(self.gates, (type(event), event.symbol))
             if gate == NULL:
-                unasked += 1
+                counters.unasked += 1
             else:
                 (<object> gate).admit(event, out)
-        if unasked:
-            counters.unasked += unasked
-        if unasked < count:
+        if counters.unasked - unasked < count:  # a gate may count its events as unasked itself
             counters.messages += 1
         return 0
 
