@@ -19,6 +19,7 @@ from crossfeed.errors import HandlerQuarantinedError, QueueOverflowError
 from crossfeed.model.events import MarketData
 from crossfeed.model.unified import UnifiedMarketData
 from crossfeed.runtime.queues import EventQueue, OverflowPolicy, ThreadWorker
+from crossfeed.transport.handlers import Handlers
 
 __all__ = ["DeliveryMode", "EventStream", "Router", "Subscription"]
 
@@ -30,12 +31,13 @@ Handler = Callable[[Any], object]
 Deliverable = MarketData | UnifiedMarketData
 """What can be delivered. (A live book is handed on in the place of an event, under kind "book".)"""
 
-ErrorHandler = Callable[[BaseException], object]
-
 ALL: Final = "*"
 QUEUE_CAPACITY: Final = 10_000
 FAILURES_MAX: Final = 100
 CLOSE_DEADLINE_S: Final = 5.0
+CANCEL_DEADLINE_S: Final = 1.0
+CALLS_MAX: Final = 1_000
+"""Errors and state changes that may wait for an async handler of them."""
 
 
 class DeliveryMode(StrEnum):
@@ -75,6 +77,7 @@ class Subscription:
         self.is_closed = False
         self._router = router
         self.handler = handler
+        self._is_ending = False
         self._handled = 0
         self._failed_at = -1
         self._in_a_row = 0
@@ -147,6 +150,16 @@ class Subscription:
             self._router.run_threadsafe(self._quarantine)
         return is_last
 
+    def begin(self) -> None:
+        """Work (again), after a start."""
+        self._is_ending = False
+        if self.worker is not None:
+            self.worker.reopen()
+
+    def end_soon(self) -> None:
+        """Let the drain end after the call it is in: that call is what ends the client."""
+        self._is_ending = True
+
     def close(self) -> None:
         """End the subscription. Events still queued are handed over; closing twice is harmless."""
         if self.is_closed:
@@ -156,13 +169,15 @@ class Subscription:
         self._router.forget(self)
         if self.queue is not None:
             self.queue.close()
+        if self.worker is not None:
+            self.worker.close(0.0)
 
     async def drain(self) -> None:
         """Run a queued handler until the subscription is closed and its queue is empty."""
         queue = self.queue
         if queue is None:
             return
-        while True:
+        while not self._is_ending:
             try:
                 event = await queue.get()
             except QueueOverflowError as error:
@@ -201,7 +216,7 @@ def _conflation_key(event: Deliverable) -> tuple[str, str, str]:
 
 
 class EventStream(AsyncIterator[Any]):
-    """`async for event in stream`: a bounded queue of events.
+    """`async for event in stream`: a bounded queue of events. One reader.
 
     Ends when closed (`async with` does it) or when its client closes; raises QueueOverflowError if
     the policy is DISCONNECT and the consumer was too slow.
@@ -211,11 +226,22 @@ class EventStream(AsyncIterator[Any]):
         """Read `queue`, which `subscriptions` fill."""
         self._subscriptions = subscriptions
         self._queue = queue
+        self.is_closed = False
 
     @property
     def dropped(self) -> int:
         """Events lost to the overflow policy."""
         return self._queue.dropped
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait to be read."""
+        return len(self._queue)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still receives events."""
+        return any(not subscription.is_closed for subscription in self._subscriptions)
 
     def __aiter__(self) -> EventStream:
         """Return itself."""
@@ -238,6 +264,7 @@ class EventStream(AsyncIterator[Any]):
 
     def close(self) -> None:
         """End the stream; what waits can still be read."""
+        self.is_closed = True
         for subscription in self._subscriptions:
             subscription.close()
         self._queue.close()
@@ -250,6 +277,8 @@ class Router:
         unheard: Events nobody had subscribed to.
         table: data_type -> symbol -> its subscribers, as far as they were looked up already.
         failures_max: Failures in a row that put a handler into quarantine.
+        errors: The handlers of errors, functions or coroutine functions.
+        states: The handlers of state changes, likewise; the client's business.
     """
 
     def __init__(self, *, failures_max: int = FAILURES_MAX) -> None:
@@ -258,14 +287,15 @@ class Router:
         self.unheard = 0
         self.subscriptions: list[Subscription] = []
         self._streams: list[EventStream] = []
-        self._error_handlers: list[ErrorHandler] = []
+        self.errors = Handlers(_log_failure, queue_max=CALLS_MAX, failures_max=failures_max)
+        self.states = Handlers(self.tell, queue_max=CALLS_MAX, failures_max=failures_max)
         self.table: dict[str, dict[str, tuple[Subscription, ...]]] = {}
         self._drains: dict[Subscription, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def on_error(self, handler: ErrorHandler) -> None:
-        """Call `handler` with every exception that a subscriber raised."""
-        self._error_handlers.append(handler)
+    def on_error(self, handler: Callable[[BaseException], object]) -> None:
+        """Call `handler` with every error; it may be a coroutine function."""
+        self.errors.add(handler)
 
     def subscribe(
         self,
@@ -309,7 +339,7 @@ class Router:
             made.append(subscription)
             self._adopt(subscription)
         stream = EventStream(made, queue)
-        self._streams.append(stream)
+        self._streams = [*(each for each in self._streams if not each.is_closed), stream]
         return stream
 
     def _adopt(self, subscription: Subscription) -> None:
@@ -373,11 +403,7 @@ class Router:
 
     def tell(self, error: BaseException) -> None:
         """Hand an error to the error handlers; one that fails itself is logged."""
-        for handler in self._error_handlers:
-            try:
-                handler(error)
-            except Exception:
-                log.exception("an error handler failed itself")
+        self.errors.emit(error)
 
     def run_threadsafe(self, work: Callable[..., None], *arguments: object) -> None:
         """Run something of ours on the loop, asked by a handler's thread."""
@@ -387,9 +413,13 @@ class Router:
     def start(self) -> None:
         """Start the queued handlers; call from the event loop. Starting twice is harmless."""
         self._loop = asyncio.get_running_loop()
+        self.errors.resume()
+        self.states.resume()
         for subscription in self.subscriptions:
-            if subscription.mode is DeliveryMode.QUEUED and subscription not in self._drains:
-                self._start_drain(subscription)
+            if subscription not in self._drains:
+                subscription.begin()
+                if subscription.mode is DeliveryMode.QUEUED:
+                    self._start_drain(subscription)
 
     def _start_drain(self, subscription: Subscription) -> None:
         task = asyncio.get_running_loop().create_task(
@@ -401,24 +431,47 @@ class Router:
     async def close(self) -> None:
         """End all streams and subscriptions' work: queued events are handed over within 5 s.
 
-        Subscriptions stay registered, so that a client that connects again goes on.
+        Subscriptions stay registered, so that a client that connects again goes on. Called from
+        inside a handler, that handler's own work ends after the call.
         """
         for stream in self._streams:
             stream.close()
         self._streams.clear()
-        drains = list(self._drains.items())
-        deadline = asyncio.get_running_loop().time() + CLOSE_DEADLINE_S
-        while any(subscription.waiting for subscription, _ in drains):
-            if asyncio.get_running_loop().time() >= deadline:
+        current = asyncio.current_task()
+        drains = {s: task for s, task in self._drains.items() if task is not current}
+        for subscription, task in list(self._drains.items()):
+            if task is current:
+                subscription.end_soon()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CLOSE_DEADLINE_S
+        while any(s.waiting for s, task in drains.items() if not task.done()):
+            if loop.time() >= deadline:
                 break
             await asyncio.sleep(0.001)
-        for _, task in drains:
+        for task in drains.values():
             task.cancel()
-        await asyncio.gather(*(task for _, task in drains), return_exceptions=True)
-        for subscription in self.subscriptions:
-            if subscription.worker is not None:
-                await asyncio.to_thread(subscription.worker.close, CLOSE_DEADLINE_S)
+        if drains:
+            await asyncio.wait(drains.values(), timeout=CANCEL_DEADLINE_S)
+        await self._close_rest()
         self._loop = None
+
+    async def _close_rest(self) -> None:
+        """End the handlers' threads, all at once, and the handlers of errors and states."""
+        workers = [s.worker for s in self.subscriptions if s.worker is not None]
+        await asyncio.gather(*(asyncio.to_thread(w.close, CLOSE_DEADLINE_S) for w in workers))
+        try:
+            async with asyncio.timeout(CANCEL_DEADLINE_S):
+                await self.states.drain()
+                await self.errors.drain()
+        except TimeoutError:
+            log.warning("a handler of errors or states does not end; it is cancelled")
+        finally:
+            self.states.cancel()
+            self.errors.cancel()
+
+
+def _log_failure(error: BaseException) -> None:
+    log.error("an error handler failed itself: %r", error)
 
 
 def _is_async(handler: Callable[..., object | Awaitable[object]]) -> bool:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crossfeed.errors import ConfigError, CrossfeedError, DeadlineError
+from crossfeed.errors import ConfigError, CrossfeedError, DeadlineError, VenueError
 from crossfeed.model.commands import Want
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.runtime.connection import Connection, WantState
@@ -208,7 +208,10 @@ class Links:
         failures = [result for result in results if isinstance(result, BaseException)]
         if not failures:
             return
-        first = next((f for f in failures if not isinstance(f, CrossfeedError)), failures[0])
+        # Bugs before outages before refusals, which may concern one connection only.
+        first = min(
+            failures, key=lambda f: isinstance(f, CrossfeedError) + isinstance(f, VenueError)
+        )
         for other in failures:
             if other is not first:
                 first.add_note(f"also: {other}")
@@ -223,7 +226,7 @@ class Links:
                 raise
             cause = connection.manager.get_stats().get("last_error") or "no answer"
             await connection.manager.close()
-            msg = f"not connected and subscribed: {cause}"
+            msg = f"not connected and subscribed within {deadline_s:g} s: {cause}"
             raise DeadlineError(msg, limit_s=deadline_s, where=connection.name) from error
 
 

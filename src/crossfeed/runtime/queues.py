@@ -182,11 +182,22 @@ class ThreadWorker(Generic[Item]):
         self._items: deque[Item] = deque()
         self._ready = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._name = name
+        self._thread = self._make_thread()
 
     def __len__(self) -> int:
         """Return how many events wait."""
         return len(self._items)
+
+    def _make_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name=self._name, daemon=True)
+
+    def reopen(self) -> None:
+        """Take events again after `close`, in a new thread once the old one has ended."""
+        with self._ready:
+            if self._closed and not self._thread.is_alive():
+                self._closed = False
+                self._thread = self._make_thread()
 
     def put(self, item: Item) -> None:
         """Hand one event over; never waits for the handler."""
