@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from crossfeed.cli.monitor import FeedMonitor, Row, VenueCell
 from crossfeed.model.trust import Trust
 
-__all__ = ["plain_lines", "render"]
+__all__ = ["FeedTable", "plain_lines", "render"]
 
 TRUST_STYLE: Final = {
     Trust.SOUND: ("●", "green"),
@@ -21,6 +23,10 @@ TRUST_STYLE: Final = {
     Trust.UNAVAILABLE: ("○", "bright_black"),
 }
 AGE_OLD_S: Final = 5.0
+#: Narrower, the trust column cannot be read.
+TRUST_WIDTH_MIN: Final = 12
+EXCHANGE_CHARS: Final = 8
+WIDTH_MAX: Final = 1_000
 
 
 def price(value: float | None) -> str:
@@ -70,36 +76,89 @@ def _trust(row: Row) -> Text:
     return text
 
 
+class Detail(IntEnum):
+    """How much the table shows; what a narrow terminal has no room for goes first."""
+
+    LEAST = 0
+    TOP = 1
+    RATE = 2
+    OLDEST = 3
+    FULL = 4
+
+
+class FeedTable:
+    """The present state as a table with as many columns as the terminal has room for.
+
+    Symbol, the venues' prices, spread and trust always stay; the names of the best exchanges go
+    first, then the oldest age, the rate, and last the best bid and ask.
+    """
+
+    def __init__(self, monitor: FeedMonitor, title: str) -> None:
+        """Take the state of now; drawing it again draws the same."""
+        self._title = title
+        self._venues = list(monitor.aggregator.clients)
+        self._rows = monitor.rows()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the fullest table that fits."""
+        for detail in sorted(Detail, reverse=True):
+            tight = self._table(detail, trust_width=TRUST_WIDTH_MIN)
+            wide = options.update(max_width=WIDTH_MAX)
+            if Measurement.get(console, wide, tight).maximum <= options.max_width:
+                break
+        yield self._table(detail, trust_width=None)
+
+    def _table(self, detail: Detail, trust_width: int | None) -> Table:
+        table = Table(
+            title=self._title,
+            title_justify="left",
+            title_style="bold",
+            expand=False,
+            pad_edge=False,
+        )
+        table.add_column("symbol", style="bold", no_wrap=True)
+        for name in (*self._venues, *_headings(detail)):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("trust", max_width=trust_width, overflow="fold")
+        for row in self._rows:
+            prices = [_cell(row.venues[n]) if n in row.venues else "–" for n in self._venues]
+            table.add_row(row.symbol, *prices, *_figures(row, detail), _trust(row))
+        return table
+
+
 def render(monitor: FeedMonitor, title: str) -> RenderableType:
     """Draw the present state."""
-    venues = list(monitor.aggregator.clients)
-    table = Table(
-        title=title, title_justify="left", title_style="bold", expand=False, pad_edge=False
-    )
-    table.add_column("symbol", style="bold", no_wrap=True)
-    for name in venues:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("best bid", "best ask", "spread"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("rate/s", justify="right", no_wrap=True)
-    table.add_column("oldest", justify="right", no_wrap=True)
-    table.add_column("trust")
-    for row in monitor.rows():
-        bid, ask = row.view.get("best_bid"), row.view.get("best_ask")
-        spread = row.view.get("spread_percent")
-        style = "magenta" if spread is not None and spread < 0 else ""
-        mark = " ≠" if row.quote_mismatch else ""
-        table.add_row(
-            row.symbol,
-            *(_cell(row.venues[name]) if name in row.venues else Text("–") for name in venues),
-            f"{price(bid)} [dim]{row.view.get('best_bid_exchange', '')[:8]}[/]" if bid else "–",
-            f"{price(ask)} [dim]{row.view.get('best_ask_exchange', '')[:8]}[/]" if ask else "–",
-            Text("–" if spread is None else f"{spread:+.4f} %{mark}", style=style),
-            f"{row.rate_per_s:,.0f}",
-            _row_age(row),
-            _trust(row),
-        )
-    return Group(table, _footer(monitor))
+    return Group(FeedTable(monitor, title), _footer(monitor))
+
+
+def _headings(detail: Detail) -> list[str]:
+    """Return the headings of what `_figures` tells."""
+    headings = ["best bid", "best ask"] if detail >= Detail.TOP else []
+    headings.append("spread")
+    headings += ["rate/s"] if detail >= Detail.RATE else []
+    return headings + (["oldest"] if detail >= Detail.OLDEST else [])
+
+
+def _figures(row: Row, detail: Detail) -> list[RenderableType]:
+    """Return what is told of a symbol over all venues."""
+    figures: list[RenderableType] = []
+    if detail >= Detail.TOP:
+        figures += [_best(row, side, is_named=detail is Detail.FULL) for side in ("bid", "ask")]
+    spread = row.view.get("spread_percent")
+    style = "magenta" if spread is not None and spread < 0 else ""
+    mark = " ≠" if row.quote_mismatch else ""
+    figures.append(Text("–" if spread is None else f"{spread:+.4f} %{mark}", style=style))
+    figures += [f"{row.rate_per_s:,.0f}"] if detail >= Detail.RATE else []
+    return figures + ([_row_age(row)] if detail >= Detail.OLDEST else [])
+
+
+def _best(row: Row, side: str, *, is_named: bool) -> Text:
+    """Write the best price of a side, with its exchange where it is named."""
+    text = Text(price(row.view.get(f"best_{side}")))
+    name = row.view.get(f"best_{side}_exchange")
+    if is_named and name:
+        text.append(f" {name[:EXCHANGE_CHARS]}", style="dim")
+    return text
 
 
 def _footer(monitor: FeedMonitor) -> Text:
