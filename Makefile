@@ -48,11 +48,11 @@ docs: $(VENV)/.stamp-dev ## build the documentation into site/, generated pages 
 faults: $(VENV)/.stamp-test ## run the fault tests in full and print the coverage of the catalogue
 	$(BIN)/python tools/faults_report.py $(ARGS)
 
-fuzz: $(VENV)/.stamp-test ## property tests with many more examples
-	$(PYTEST) -n $(JOBS) -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+fuzz: $(VENV)/.stamp-test ## a million mutated inputs through every decoder (ARGS="--inputs 10000000")
+	$(BIN)/python tools/fuzz.py --jobs $(JOBS) $(ARGS)
 
-soak: $(VENV)/.stamp-test ## load tests, SECONDS=... each
-	CROSSFEED_SOAK_SECONDS=$(SECONDS) $(PYTEST) -m load -p no:randomly --timeout=0 -s $(ARGS)
+soak: $(VENV)/.stamp-test ## four venues with faults over sockets for SECONDS=..., accounts compared
+	$(BIN)/python tools/soak.py --seconds $(SECONDS) $(ARGS)
 
 trust: $(VENV)/.stamp-test ## rebuild recorded sessions and compare with their known facts
 	$(PYTEST) -m trust -p no:randomly -s $(ARGS)

@@ -2,9 +2,9 @@
 
     python tools/faults_report.py [--short] [pytest options]
 
-Reads the catalogue (tests/faults.toml). Every test marked `fault("ID")`, wherever it lies, counts for
-its id; those in tests/faults also tell what was injected, found, repaired, lost and doubled, and
-measure the figures the project promises. Exits with 1 when a test failed or a gate was missed.
+Reads the catalogue (tests/faults.toml). Every test marked `fault("ID")`, wherever it lies, counts
+for its id; those in tests/faults also tell what was injected, found, repaired, lost and doubled,
+and measure the figures the project promises. Exits with 1 when a test failed or a gate was missed.
 """
 
 import os

@@ -39,7 +39,12 @@ def run(venue: str, tamper=None, *, extra=(), is_drained=True) -> VirtualWorld:
         world.drain()
     return world
 
+
 RULE = type(find_venue("binance").book_rule(Want("depth@100ms", "BTCUSDT")))
+
+
+def always(*, answer):
+    return lambda *_: answer
 
 
 def silent_about_holes(tell):
@@ -112,32 +117,34 @@ def test_a_client_that_reports_ranges_one_too_short_is_caught(monkeypatch):
 
 
 def test_a_book_that_applies_whatever_comes_is_caught(monkeypatch):
-    monkeypatch.setattr(RULE, "follow", lambda self, sequence, delta: Verdict.APPLY)
+    monkeypatch.setattr(RULE, "follow", always(answer=Verdict.APPLY))
     assert run("binance").verdict().of(Fault.UNSOUND_BOOK) > 0
 
 
 def test_a_book_that_takes_an_old_image_for_a_new_one_is_caught(monkeypatch):
     stale = FaultRule(kind="rest", mode="stale", path="depth")
-    assert run("binance", extra=(stale,), is_drained=False).verdict(may_be_open=True).violations == []
-    monkeypatch.setattr(RULE, "bridge", lambda self, image, delta: Verdict.APPLY)
+    assert (
+        run("binance", extra=(stale,), is_drained=False).verdict(may_be_open=True).violations == []
+    )
+    monkeypatch.setattr(RULE, "bridge", always(answer=Verdict.APPLY))
     broken = run("binance", extra=(stale,), is_drained=False).verdict()
     assert broken.of(Fault.UNSOUND_BOOK) > 0
 
 
 def test_a_book_that_trusts_every_checksum_is_caught(monkeypatch):
-    monkeypatch.setattr(Assembler, "is_verified", lambda self, ladder, event: True)
+    monkeypatch.setattr(Assembler, "is_verified", always(answer=True))
     assert run("kraken").verdict().of(Fault.UNSOUND_BOOK) > 0
 
 
 def test_a_client_that_ignores_the_frame_numbers_is_caught(monkeypatch):
-    monkeypatch.setattr(ConnectionCounter, "observe", lambda *arguments: True)
+    monkeypatch.setattr(ConnectionCounter, "observe", always(answer=True))
     assert run("coinbase_advanced").verdict().of(Fault.UNSOUND_BOOK) > 0
 
 
 def test_a_client_that_calls_everything_sound_is_caught(monkeypatch):
     right = StreamTrust.report
 
-    def report(self, source, trust, *rest, **named):
+    def report(self, source, _, *rest, **named):
         right(self, source, Trust.SOUND, *rest, **named)
 
     monkeypatch.setattr(StreamTrust, "report", report)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Protocol, cast
 import msgspec
 from msgspec import Struct
 
+from crossfeed.model.raw import read_message
 from crossfeed.model.trust import Integrity, Mark, Trust
 
 __all__ = ["MarketData", "RawReader", "register_raw_reader", "utc_datetime"]
@@ -153,7 +154,7 @@ def _build_message(event: MarketData) -> dict[str, Any]:
     reader = _reader_of(event)
     if reader is not None:
         return reader.message(event)
-    message: Any = msgspec.json.decode(event.raw)
+    message: Any = read_message(event.raw)
     return cast("dict[str, Any]", message) if isinstance(message, dict) else {"data": message}
 
 

@@ -66,7 +66,10 @@ class WorldVerdict(Struct):
 
     def of(self, fault: Fault) -> int:
         """Return how many of the violations kept in words are of one sort."""
-        judged = (*self.streams.values(), *self.books.values())
+        judged: tuple[NumberedVerdict | BookVerdict, ...] = (
+            *self.streams.values(),
+            *self.books.values(),
+        )
         return sum(one.fault is fault for each in judged for one in each.violations)
 
     def add(self, feed: str, symbol: str, found: Sequence[Violation], number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -104,10 +105,10 @@ class VirtualFeed:
         self._wants = [self._note(kind, name) for kind, name in self._with_companions(requests)]
 
     def _learn(self) -> None:
-        """Adopt the venue's own instruments."""
-        request = self.venue.instruments_request()
-        answer = self._serve(request)
-        self.table.adopt(self.venue.parse_instruments(answer.status, answer.body))
+        """Adopt the venue's own instruments; the built-in ones stand in, as in the session."""
+        answer = self.serve(self.venue.instruments_request())
+        with suppress(CrossfeedError):
+            self.table.adopt(self.venue.parse_instruments(answer.status, answer.body))
 
     def _with_companions(self, requests: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Add the heartbeats that prove the tail of trades, as the session does."""
@@ -291,7 +292,7 @@ class VirtualFeed:
         self.requests += 1
 
         def serve() -> None:
-            answer = self._serve(request)
+            answer = self.serve(request)
             delay_ns = round(answer.delay_s * NS)
             if delay_ns > REST_DEADLINE_NS:
                 world.after(REST_DEADLINE_NS, lambda: failed(None))
@@ -310,7 +311,7 @@ class VirtualFeed:
 
         world.after(world.half_trip_ns, serve)
 
-    def _serve(self, request: RestRequest) -> Response:
+    def serve(self, request: RestRequest) -> Response:
         """Let the simulated venue answer; another base belongs to the venue that owns the books."""
         exchanges = self.world.room.simulator.exchanges
         name = exchanges[self.venue.name].owner if request.base else self.venue.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final, cast, get_args, get_origin, get_type_hints
@@ -18,6 +17,7 @@ from crossfeed.errors import (
     UnknownMessageError,
 )
 from crossfeed.model.events import MarketData
+from crossfeed.model.raw import read_exactly, read_message
 from crossfeed.venues import wire
 from crossfeed.venues.builder import (
     Builder,
@@ -196,7 +196,7 @@ class ExactReader:
 
     def message(self, event: MarketData) -> dict[str, Any]:
         """Return the venue's own message, without its envelope."""
-        message: object = msgspec.json.decode(event.raw or b"{}")
+        message: object = read_message(event.raw or b"{}")
         if self._routes.payload_key and isinstance(message, dict):
             message = cast("_Tree", message).get(self._routes.payload_key, message)
         if isinstance(message, list):
@@ -214,7 +214,7 @@ class ExactReader:
         route = self._route_of(raw)
         if route is None:
             return {}
-        tree = json.loads(raw, parse_float=Decimal)
+        tree = read_exactly(raw)
         items: list[dict[str, Any]] = []
         _exact_items(route.wire, tree, {}, items)
         return items[event.raw_index] if event.raw_index < len(items) else {}

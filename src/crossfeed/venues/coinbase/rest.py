@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from crossfeed.errors import DecodeError
+from crossfeed.errors import DecodeError, SchemaChangedError
 from crossfeed.model.commands import Backfill, RestRequest, Want
 from crossfeed.model.events import MarketData, OrderEvent, Trade
 from crossfeed.model.output import Output
@@ -226,5 +226,7 @@ class RestReader:
 
 
 def _trade_id(event: MarketData) -> int:
-    assert isinstance(event, Trade), "the trades route makes trades"
+    if not isinstance(event, Trade):
+        detail = f"a {event.data_type} among the trades"
+        raise SchemaChangedError(VENUE_NAME, "wrong_type", detail, event.raw or b"")
     return event.trade_id

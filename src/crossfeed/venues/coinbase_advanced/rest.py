@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from crossfeed.errors import DecodeError
+from crossfeed.errors import DecodeError, SchemaChangedError
 from crossfeed.model.commands import Backfill, RestRequest, Want
 from crossfeed.model.events import MarketData, Ticker, Trade
 from crossfeed.model.numbers import decimal_of
@@ -197,5 +197,7 @@ def _price(text: str) -> float | None:
 
 def trade_id_of(event: MarketData) -> int:
     """Return the id of a trade."""
-    assert isinstance(event, Trade), "the trades routes make trades"
+    if not isinstance(event, Trade):
+        detail = f"a {event.data_type} among the trades"
+        raise SchemaChangedError(VENUE_NAME, "wrong_type", detail, event.raw or b"")
     return event.trade_id

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-import msgspec
-
 from crossfeed.model.events import BookSnapshot, Candle, MarketData, Quote, Ticker
+from crossfeed.model.raw import read_message
 from crossfeed.venues.decoder import ExactReader
 from crossfeed.venues.kraken.wire import ROUTES
 
@@ -52,7 +51,7 @@ class KrakenReader(ExactReader):
     def message(self, event: MarketData) -> dict[str, Any]:
         """Return the venue's own message: an item of `data`, or what REST said."""
         if event.raw is not None and event.raw.startswith(b"["):
-            return {"data": msgspec.json.decode(event.raw)}
+            return {"data": read_message(event.raw)}
         return super().message(event)
 
     def exact(self, event: MarketData) -> Mapping[str, Any]:
@@ -70,7 +69,7 @@ class KrakenReader(ExactReader):
 
 
 def _rest_exact(event: MarketData, raw: bytes) -> Mapping[str, Any]:
-    tree: Any = msgspec.json.decode(raw)
+    tree: Any = read_message(raw)
     if raw.startswith(b"["):
         return {"price": Decimal(tree[0]), "quantity": Decimal(tree[1])}
     result: dict[str, Any] = tree["result"]

@@ -1,0 +1,174 @@
+"""Silence, recovery times, clocks that jump, processes that stop."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from crossfeed.aggregation.aggregator import Aggregator
+from crossfeed.aggregation.config import AggregationStrategy, AggregatorConfig
+from crossfeed.model.status import FeedStatus, Gap
+from crossfeed.model.trust import Trust
+from crossfeed.simulator.faults import FaultRule
+from crossfeed.testing.virtual import VENUES
+
+NS = 1_000_000_000
+
+
+@pytest.mark.fault("T04")
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_silent_stream_is_found_within_its_limit(world, figure, tally, venue):
+    """The venue answers pings and sends nothing: every stream stops being sound in time."""
+    run = world(venue, seed=2, rate_per_s=40)
+    feed = run.feeds[venue]
+    newest: dict[tuple[str, str], int] = {}
+    feed.listeners.append(
+        lambda event: newest.__setitem__((event.data_type, event.symbol), event.ts_mono_ns)
+    )
+    run.run(30)
+    run.room.simulator.inject(
+        FaultRule(kind="stall", mode="lose", at_s=(0.0,), duration_s=900.0, connections="all"),
+        FaultRule(kind="handshake", status=503),
+    )
+    began_ns = run.mono_ns()
+    late: list[float] = []
+    limits = {}
+    for flow_trust in feed.streams.trusts():
+        channel = feed.venue.profile.channel(flow_trust.stream.channel)
+        limits[flow_trust.stream] = (channel.age_limit_s if channel else 0.0) or 30.0
+    found: dict[object, int] = {}
+    for _ in range(1_300):
+        run.run(0.05)
+        for trust in feed.streams.trusts():
+            if trust.stream not in found and trust.current is not Trust.SOUND:
+                found[trust.stream] = run.mono_ns()
+    for stream, limit_s in limits.items():
+        assert stream in found, f"{stream} was never found silent"
+        since_ns = min(began_ns, newest.get((stream.channel, stream.symbol), began_ns))
+        late.append((found[stream] - since_ns) / NS - limit_s)
+    tally(injected=len(limits), detected=len(found))
+    # Watched ten times a second, looked at here twenty times.
+    figure(f"{venue}: silent stream found after its limit", max(0.0, *late) * 1e3, 200.0, "ms")
+
+
+@pytest.mark.fault("T01")
+@pytest.mark.parametrize("venue", VENUES)
+def test_the_book_is_soon_sound_after_a_drop(world, is_full, figure, tally, venue):
+    drops = 60 if is_full else 6
+    run = world(venue, seed=5, rate_per_s=10)
+    run.look_ns = 0
+    random = Random(5)
+    feed = run.feeds[venue]
+    took: list[float] = []
+    run.run(5)
+    for _ in range(drops):
+        run.run(31 + random.random())
+        began_ns = run.mono_ns()
+        feed.lines[0].drop("test")
+        for _ in range(2_000):
+            run.run(0.01)
+            if all(book.trust is Trust.SOUND for book in feed.streams.books()):
+                break
+        took.append((run.mono_ns() - began_ns) / NS)
+    run.drain()
+    verdict = run.verdict()
+    assert verdict.violations == []
+    took.sort()
+    p50, p99 = took[len(took) // 2], took[min(len(took) - 1, len(took) * 99 // 100)]
+    tally(injected=drops, detected=drops, recovered=drops, lost=verdict.total("lost"), doubled=0)
+    assert p50 <= 0.75, f"p50 {p50:.2f} s"
+    figure(f"{venue}: drop to all books sound, p99 (p50 {p50:.2f} s)", p99, 3.0, "s")
+
+
+@pytest.mark.fault("T04", "C09")
+def test_a_frozen_venue_leaves_the_aggregate_and_comes_back_by_itself(world, tally):
+    run = world(
+        "binance",
+        "coinbase",
+        "kraken",
+        seed=6,
+        rate_per_s=20,
+        requests=[("book_ticker", "BTC/USD")],
+    )
+    config = AggregatorConfig(
+        exchanges=["binance", "coinbase", "kraken"],
+        symbols={
+            "BTC/USD": {"binance": "BTCUSDT", "coinbase": "BTC-USD", "kraken": "BTC/USD"},
+        },
+        aggregation_strategy=AggregationStrategy.BEST_BID_ASK,
+        update_interval=0.0,
+    )
+    aggregator = Aggregator(config)
+    aggregator.set_wanted("BTC/USD", "book_ticker", is_wanted=True)
+    members: list[tuple[int, frozenset[str]]] = []
+
+    def note(published) -> None:
+        members.extend((run.mono_ns(), frozenset(one.exchanges)) for one in published)
+
+    def take(event):
+        mono_ns, wall_ns = run.mono_ns(), run.now_ns()
+        if isinstance(event, FeedStatus):
+            note(aggregator.on_status(event, mono_ns, wall_ns))
+        elif not isinstance(event, Gap):
+            note(aggregator.on_event(event, mono_ns, wall_ns))
+
+    for feed in run.feeds.values():
+        feed.listeners.append(take)
+    run.run(10)
+    assert members[-1][1] == {"binance", "coinbase", "kraken"}
+    run.room.simulator.inject(
+        FaultRule(
+            kind="stall", mode="lose", venues=("kraken",), at_s=(0.0,), duration_s=90.0,
+            connections="all",
+        ),
+        FaultRule(kind="handshake", venues=("kraken",), status=503, until_s=90.0),
+    )  # fmt: skip
+    began_ns = run.mono_ns()
+    run.run(89)
+    left_ns = next(at for at, names in members if at > began_ns and "kraken" not in names)
+    assert (left_ns - began_ns) / NS <= 60.1
+    assert members[-1][1] == {"binance", "coinbase"}
+    run.run(40)
+    assert members[-1][1] == {"binance", "coinbase", "kraken"}
+    tally(injected=1, detected=1, recovered=1)
+
+
+@pytest.mark.fault("K01")
+@pytest.mark.parametrize("jump_s", [3_600, -3_600, 86_400 * 365])
+def test_a_jump_of_the_wall_clock_changes_stamps_only(world, jump_s):
+    runs = []
+    for jump in (0, jump_s):
+        run = world(*VENUES, seed=7, rate_per_s=20)
+        run.run(10)
+        run.wall_jump_ns = jump * NS
+        run.run(30)
+        runs.append(run)
+    plain, jumped = runs
+    assert jumped.verdict().violations == []
+    for name, feed in jumped.feeds.items():
+        assert feed.reconnects == 0
+        assert feed.recording.counts == plain.feeds[name].recording.counts
+        assert all(trust.current is Trust.SOUND for trust in feed.streams.trusts())
+
+
+@pytest.mark.fault("K05")
+def test_a_process_that_was_stopped_calls_nothing_sound_before_it_has_looked(world, tally):
+    run = world(*VENUES, seed=7, rate_per_s=20)
+    run.run(20)
+    run.freeze(60)
+    run.run(0.2)
+    told = {
+        (name, change.current, change.cause)
+        for name, feed in run.feeds.items()
+        for changes in feed.recording.trust.values()
+        for change in changes
+    }
+    assert {"STALE", "UNAVAILABLE", "UNSOUND"} & {current for _, current, _ in told}
+    run.run(60)
+    run.drain()
+    verdict = run.verdict()
+    assert verdict.violations == []
+    for feed in run.feeds.values():
+        assert all(trust.current is Trust.SOUND for trust in feed.streams.trusts())
+    tally(injected=len(VENUES), detected=len(VENUES), lost=verdict.total("lost"))
