@@ -23,7 +23,9 @@ class Rig:
     def __init__(self, policy=BackfillPolicy.LATE, **limits):
         self.ledger = GapLedger()
         self.trust = StreamTrust(Stream("binance", "trade", "BTCUSDT"), self.ledger)
-        self.gate = IdGate(self.trust, policy=policy, limits=BackfillLimits(**limits))
+        self.gate = IdGate(
+            self.trust, policy=policy, limits=BackfillLimits(**{"tail_check_s": 0.0, **limits})
+        )
         self.out = Output()
         self.now_ms = 0
 
@@ -526,6 +528,58 @@ def test_a_witness_before_the_first_trade_proves_nothing():
     rig = Rig()
     rig.gate.witness(7, 0)
     assert rig.wait(2_000).gaps == []
+
+
+@pytest.mark.fault("S02")
+def test_a_silent_stream_is_asked_for_by_rest():
+    """A lost tail is found though nobody speaks of it: after a minute, then ever more rarely."""
+    rig = Rig(tail_check_s=60.0, tail_check_max_s=200.0).feed(1, 2)
+    rig.wait(59_900)
+    assert rig.asked == []
+    rig.wait(200)
+    assert rig.asked == [(3, 102)]
+    question = rig.out.commands[0].gap_id
+    assert question < 0
+    assert rig.ledger.get(question).stream == rig.trust.stream
+    rig.answer(question, 3, 4).wait(900)
+    assert rig.gaps == [], "the answer may have overtaken the stream"
+    rig.wait(200)
+    assert rig.gaps == [(3, 4, "tail", GapState.OPEN)]
+    assert rig.asked == [(3, 102), (3, 4)]
+    rig.answer(1, 3, 4)
+    assert rig.ids == [1, 2, 3, 4]
+    rig.wait(600_000)
+    assert rig.asked[2:] == [(5, 104)] * 3, "120, 200, 200 ... seconds apart"
+    rig.feed(5).wait(130_000)
+    assert rig.asked[5:] == [(6, 105)], "from the beginning again after each event"
+
+
+def test_a_stream_others_speak_of_is_not_asked_for():
+    """Heartbeats bear witness all the time; a closed connection, or OFF, asks for nothing."""
+    rig = Rig(tail_check_s=60.0).feed(1)
+    for _ in range(30):
+        rig.gate.witness(1, rig.now_ms * MS)
+        rig.wait(10_000)
+    assert rig.asked == []
+    rig.gate.on_close(0, rig.now_ms * MS, rig.out)
+    assert rig.wait(300_000).asked == []
+    assert Rig(BackfillPolicy.OFF, tail_check_s=60.0).feed(1).wait(300_000).asked == []
+
+
+def test_a_quiet_stream_is_proven_by_rest_after_a_reconnect():
+    """Two seconds without an event: REST says that nothing was missed, or what."""
+    rig = Rig(tail_check_s=60.0).feed(1, 2)
+    for answer, state in (((), "SOUND"), ((3,), "UNSOUND")):
+        rig.gate.on_close(0, rig.now_ms * MS, rig.out)
+        rig.gate.on_open(0, rig.now_ms * MS, rig.out)
+        rig.out.commands.clear()
+        rig.wait(1_900)
+        assert rig.asked == []
+        rig.wait(200)
+        assert rig.asked == [(3, 102)]
+        rig.answer(rig.out.commands[0].gap_id, *answer).wait(1_200)
+        assert rig.trust.current.name == state
+    assert rig.gaps == [(3, 3, "tail", GapState.OPEN)]
 
 
 def test_unnumbered_events_pass():

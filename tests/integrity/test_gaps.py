@@ -143,6 +143,23 @@ def test_fragments_of_one_hole_are_bounded(monkeypatch):
     assert ledger.missing(gap_id) == ((1, 3), (6, 9))
 
 
+def test_questions_are_no_gaps():
+    """They lead an answer back to their stream, and are bounded."""
+    ledger = GapLedger(capacity=2)
+    one, two = ledger.ask(STREAM), ledger.ask(OTHER)
+    assert one != two
+    assert ledger.ask(STREAM) == one
+    assert ledger.get(two).stream == OTHER
+    assert ledger.get(-99) is None
+    third = ledger.ask(Stream("kraken", "trade", "BTC/USD"))
+    assert ledger.get(one) is None
+    assert ledger.get(third).cause == "question"
+    assert list(ledger.records()) == []
+    assert ledger.totals().found == 0
+    assert not ledger.fill(two, 5)
+    assert ledger.close(two, GapState.LOST, 1) is None
+
+
 def test_a_ledger_needs_room():
     """A capacity of nothing is a mistake."""
     with pytest.raises(AssertionError):

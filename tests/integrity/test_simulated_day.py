@@ -165,7 +165,8 @@ class Day:
                 self.run(lambda out, i=image, e=epoch: self.sync.on_snapshot(i, e, out))
             elif isinstance(command, Backfill):
                 numbers = range(command.first, command.last + 1)
-                found = [trade(n, at_ms, marks=Mark.REST) for n in numbers]
+                known = [n for n in numbers if n <= self.venue.trade_id]
+                found = [trade(n, at_ms, marks=Mark.REST) for n in known]
                 times = {"now_ns": EPOCH_NS + self.mono_ns, "mono_ns": self.mono_ns}
                 self.run(
                     lambda out, c=command, f=found, t=times: self.gate.admit_backfill(

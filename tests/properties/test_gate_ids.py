@@ -29,7 +29,9 @@ class Feed:
     def __init__(self, policy, answers, **limits):
         self.ledger = GapLedger()
         self.trust = StreamTrust(STREAM, self.ledger)
-        self.gate = IdGate(self.trust, policy=policy, limits=BackfillLimits(**limits))
+        self.gate = IdGate(
+            self.trust, policy=policy, limits=BackfillLimits(tail_check_s=0, **limits)
+        )
         self.answers = answers
         self.now_ms = 0
         self.delivered = []

@@ -47,6 +47,10 @@ class BackfillLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         hold_events_max: HOLD: more held events than this are let go.
         hold_s: HOLD: events are held no longer than this.
         tail_grace_s: A tail the venue speaks of may be this late before it counts as missing.
+        tail_check_s: A stream silent for this long is asked for by REST, in case that its end was
+            lost; the distance doubles with each further silent check. 0: never.
+        tail_check_max_s: Longest such distance.
+        reconnect_check_s: The same, after a new connection that has brought nothing yet.
     """
 
     holes_max: int = 64
@@ -60,6 +64,9 @@ class BackfillLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hold_events_max: int = 10_000
     hold_s: float = 5.0
     tail_grace_s: float = 1.0
+    tail_check_s: float = 60.0
+    tail_check_max_s: float = 960.0
+    reconnect_check_s: float = 2.0
 
 
 class _Repair:

@@ -12,7 +12,9 @@ from crossfeed.integrity.backfill import SECOND_NS, BackfillLimits, BackfillPoli
 from crossfeed.integrity.connection_counter import ConnectionCounter, HoleObserver
 from crossfeed.integrity.gate_stats import GateStats
 from crossfeed.integrity.open_gates import ChainGate, OpenGate
+from crossfeed.integrity.tail import TailWatch
 from crossfeed.integrity.trust import NEVER_NS, StreamTrust
+from crossfeed.model.commands import Backfill
 from crossfeed.model.events import MarketData
 from crossfeed.model.output import Output
 from crossfeed.model.trust import Mark, Trust
@@ -20,6 +22,7 @@ from crossfeed.model.trust import Mark, Trust
 __all__ = ["ChainGate", "ConnectionCounter", "GateStats", "HoleObserver", "IdGate", "OpenGate"]
 
 RESTART_VOTES: Final = 3
+TAIL_IDS: Final = 100
 _SOUND: Final = Trust.SOUND
 _NO_FAST_PATH: Final = -1
 _OLD_NEWS: Final = Mark.HISTORY | Mark.REST | Mark.BACKFILLED
@@ -69,8 +72,7 @@ class IdGate:
         self._next = 0
         self._is_history_only = False
         self._is_reconnected = False
-        self._tail_id = 0
-        self._tail_due_ns = NEVER_NS
+        self._tail = TailWatch(self._limits, can_ask=policy is not BackfillPolicy.OFF)
         self._held: list[MarketData] = []
         self._held_until_ns = NEVER_NS
         self._votes: list[MarketData] = []
@@ -123,6 +125,7 @@ class IdGate:
             is_history = bool(event.marks & Mark.HISTORY)
             if self._next == 0:
                 self._is_history_only = is_history
+                self._tail.start(mono_ns)
             elif number > self._next and not (self._is_history_only and is_history):
                 cause = "reconnect" if self._is_reconnected else "sequence"
                 self._open_hole(self._next, number - 1, cause, now_ns, mono_ns, out)
@@ -180,7 +183,7 @@ class IdGate:
         self._repairs.abandon(now_ns, mono_ns, out)
         self.trust.lose_gap(self._next, 0, "restart", now_ns, mono_ns, out)
         self._next = 0
-        self._tail_id, self._tail_due_ns = 0, NEVER_NS
+        self._tail.stop()
         for event in votes:
             self._judge(event, self._number_of(event), out)
 
@@ -235,7 +238,7 @@ class IdGate:
         """Bring fast path and due time up to date after anything out of the ordinary."""
         self._choose_path()
         held_ns = self._held_until_ns if self._held else NEVER_NS
-        self.next_due_ns = min(self._repairs.next_due_ns, self._tail_due_ns, held_ns)
+        self.next_due_ns = min(self._repairs.next_due_ns, self._tail.next_due_ns, held_ns)
 
     def admit_backfill(
         self,
@@ -250,7 +253,8 @@ class IdGate:
         """Take fetched events into the hole they were asked for.
 
         They are given out marked BACKFILLED, ascending, under their own ids, each once, when their
-        hole is complete; events that nothing misses are dropped and counted.
+        hole is complete; events that nothing misses are dropped and counted. The answer to a
+        question about the stream's end (negative `gap_id`) bears witness of it.
 
         Args:
             gap_id: The hole (`Backfill.gap_id`).
@@ -261,13 +265,17 @@ class IdGate:
             now_ns: Wall time.
             mono_ns: Monotonic time.
         """
+        newest = self._next - 1
         for event in events:
+            newest = max(newest, self._number_of(event))
             if self._repairs.offer(self._number_of(event), event):
                 self._backfilled += 1
             else:
                 self._unasked += 1
         if complete:
             self._repairs.answered(gap_id, mono_ns)
+        if gap_id < 0:
+            self.witness(newest, mono_ns)  # the answer to a question (`_check_tail`)
         self._repairs.release(now_ns, mono_ns, out)
         self._settle()
 
@@ -283,36 +291,51 @@ class IdGate:
         (cause "tail"): the witness may have overtaken the stream. After a reconnect it also proves
         that nothing was missed, so that a quiet stream need not wait for its next event.
         """
-        if not self._next or self._tail_due_ns != NEVER_NS:
+        tail = self._tail
+        if not self._next or tail.due_ns != NEVER_NS:
             return
+        tail.seen(mono_ns)
         if last_id >= self._next:
-            self._tail_id = last_id
-            self._tail_due_ns = mono_ns + int(self._limits.tail_grace_s * SECOND_NS)
+            tail.suspect(last_id, mono_ns)
         elif self._is_reconnected and last_id == self._next - 1:
-            self._tail_id, self._tail_due_ns = last_id, mono_ns
+            tail.prove(last_id, mono_ns)
         self._settle()
 
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Do what is due: tail check, repeated requests, giving up, letting go."""
-        if mono_ns >= self._tail_due_ns:
-            self._tail_due_ns = NEVER_NS
-            if self._tail_id >= self._next:
-                first, self._next = self._next, self._tail_id + 1
-                self._open_hole(first, self._tail_id, "tail", now_ns, mono_ns, out)
+        tail = self._tail
+        if mono_ns >= tail.due_ns:
+            tail.due_ns = NEVER_NS
+            if tail.suspected >= self._next:
+                first, self._next = self._next, tail.suspected + 1
+                self._open_hole(first, tail.suspected, "tail", now_ns, mono_ns, out)
             self._connected("witnessed", now_ns, mono_ns, out)
+        if mono_ns >= tail.check_due_ns:
+            self._check_tail(mono_ns, out)
         self._repairs.on_timer(now_ns, mono_ns, out)
         if mono_ns >= self._held_until_ns:
             self._stop_holding(out)
         self._settle()
 
+    def _check_tail(self, mono_ns: int, out: Output) -> None:
+        """Ask by REST for the end of a stream that has been silent for long."""
+        last, stream = self.last_event, self.trust.stream
+        assert last is not None, "only a stream that has begun is checked"
+        if self._tail.is_time_to_ask(last, mono_ns, is_unproven=self._is_reconnected):
+            span = (self._next, self._next + TAIL_IDS - 1)
+            question = self.trust.ledger.ask(stream)
+            out.commands.append(Backfill(stream, *span, question, last.ts_event_ns))
+
     def on_open(self, now_ns: int, mono_ns: int, out: Output) -> None:  # noqa: ARG002
         """A new connection carries the stream: a jump at its first event is a reconnect gap."""
         self._is_reconnected = self._next > 0
-        self._choose_path()
+        if self._is_reconnected:
+            self._tail.reconnected(mono_ns)
+        self._settle()
 
     def on_close(self, now_ns: int, mono_ns: int, out: Output, cause: str = "disconnected") -> None:
         """No connection carries the stream any more; what was missed shows when one does."""
-        self._tail_due_ns = NEVER_NS
+        self._tail.stop()
         self.trust.report("connection", Trust.UNAVAILABLE, cause, now_ns, mono_ns, out)
         self._settle()
 

@@ -69,7 +69,9 @@ class GapLedger:
         assert capacity > 0, "a ledger without room cannot keep a gap"
         self._capacity = capacity
         self._holes: dict[int, _Hole] = {}
+        self._questions: dict[Stream, GapRecord] = {}
         self._last_id = 0
+        self._asked = 0
         self._unnumbered = 0
         self._open = 0
         self._closed = dict.fromkeys(GapState, 0)
@@ -137,8 +139,33 @@ class GapLedger:
         del self._holes[victim]
         self._overflowed += 1
 
+    def ask(self, stream: Stream) -> int:
+        """Return the id under which one may ask whether `stream` misses something at its end.
+
+        A question is no gap: it is not counted, not listed and never closed. Its (negative) id
+        leads the answer back to the stream.
+        """
+        question = self._questions.get(stream)
+        if question is None:
+            if len(self._questions) >= self._capacity:
+                del self._questions[next(iter(self._questions))]
+            self._asked += 1
+            question = GapRecord(
+                gap_id=-self._asked,
+                stream=stream,
+                first=0,
+                last=0,
+                missing=0,
+                cause="question",
+                ts_found_ns=0,
+            )
+            self._questions[stream] = question
+        return question.gap_id
+
     def get(self, gap_id: int) -> GapRecord | None:
         """Return a record as it stands now, None if it never was or was dropped for room."""
+        if gap_id < 0:
+            return next((r for r in self._questions.values() if r.gap_id == gap_id), None)
         hole = self._holes.get(gap_id)
         return None if hole is None else hole.record
 
