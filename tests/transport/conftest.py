@@ -2,15 +2,24 @@
 
 import asyncio
 import contextlib
+import datetime as dt
+import ipaddress
 import socket
+import ssl
 import struct
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from hashlib import sha1
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 DEADLINE_S = 5.0
@@ -18,10 +27,18 @@ DEADLINE_S = 5.0
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 
+ON_VIRTUAL_TIME = {"test_deadline.py", "test_gate.py", "test_limits.py", "test_rest_budget.py"}
+
+
 @pytest.hookimpl(optionalhook=True)
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run every async test of this folder on both loops."""
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every async test of this folder on both loops, but those without sockets on one."""
+    loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    if item.path.name in ON_VIRTUAL_TIME:
+        del loops["uvloop"]
+    return loops
 
 
 class Peer:
@@ -238,6 +255,100 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[HostileServer]]]:
     yield start
     for server in servers:
         await server.stop()
+
+
+# Python 3.13 is strict (RFC 5280): an authority says what it may do, a certificate who made it.
+CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def issued_by(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    """Name the key a certificate is signed with."""
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Make a certificate authority of our own and certificates of all kinds."""
+    folder = tmp_path_factory.mktemp("pki")
+    now = dt.datetime.now(dt.UTC)
+    day = dt.timedelta(days=1)
+    ca_key = ec.generate_private_key(ec.SECP256R1())
+    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "crossfeed test authority")])
+
+    def write(name: str, key: ec.EllipticCurvePrivateKey, cert: x509.Certificate) -> Path:
+        path = folder / f"{name}.pem"
+        path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            + cert.public_bytes(serialization.Encoding.PEM)
+        )
+        return path
+
+    def make(name: str, host: str, *, until: dt.datetime = now + day, own: bool = False) -> Path:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        names: list[x509.GeneralName] = [x509.DNSName(host)]
+        if host == "localhost":
+            names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+        cert = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject if own else ca_name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 10 * day)
+            .not_valid_after(until)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(issued_by(key if own else ca_key), critical=False)
+            .sign(key if own else ca_key, hashes.SHA256())
+        )
+        return write(name, key, cert)
+
+    ca_cert = (
+        x509.CertificateBuilder()
+        .subject_name(ca_name)
+        .issuer_name(ca_name)
+        .public_key(ca_key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - 10 * day)
+        .not_valid_after(now + day)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False
+        )
+        .add_extension(CA_USAGE, critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    ca = folder / "ca.pem"
+    ca.write_bytes(ca_cert.public_bytes(serialization.Encoding.PEM))
+
+    def context(pem: Path, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(pem)
+        made.maximum_version = newest
+        return made
+
+    return SimpleNamespace(
+        ca=ca,
+        context=context,
+        good=make("good", "localhost"),
+        expired=make("expired", "localhost", until=now - day),
+        wrong_host=make("wrong_host", "elsewhere.example"),
+        self_signed=make("self_signed", "localhost", own=True),
+    )
 
 
 @pytest.fixture(autouse=True)

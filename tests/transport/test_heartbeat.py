@@ -144,6 +144,16 @@ def test_a_stopped_process_grants_the_peer_another_ping() -> None:
     assert beat.poll(66 * S, 66 * S) is Pulse.NOTHING
 
 
+@pytest.mark.fault("K05")
+def test_a_stopped_process_grants_a_silent_peer_another_while() -> None:
+    """A stopped process grants a silent peer another while."""
+    limits = HeartbeatLimits(ping_interval_s=0, ping_timeout_s=0, silence_max_s=30)
+    beat = Heartbeat(limits, 0)
+    assert beat.poll(100 * S, 0) is Pulse.NOTHING
+    assert beat.late_polls == 1
+    assert beat.poll(130 * S, 0) is Pulse.DEAD_SILENT
+
+
 @pytest.mark.fault("K06")
 def test_a_dead_peer_is_found_even_if_every_poll_comes_late() -> None:
     """A dead peer is found even if every poll comes late."""

@@ -344,6 +344,37 @@ async def test_tls_is_verified(serve: Serve) -> None:
             await http.get("/x", deadline_s=0.1)
 
 
+@pytest.mark.fault("H01", "H02")
+async def test_certificates_are_checked(serve: Serve, pki) -> None:
+    """Certificates are checked against the authorities that are trusted."""
+    server = await serve(answering(b"over TLS"), ssl=pki.context(pki.good))
+    base = f"https://localhost:{server.port}"
+    async with HttpClient(base, tls_ca_file=str(pki.ca)) as http:
+        assert (await http.get("/x")).body == b"over TLS"
+    async with HttpClient(base) as http:
+        with pytest.raises(ConnectFailedError, match="certificate not accepted") as caught:
+            await http.get("/x")
+    assert caught.value.is_permanent
+    expired = await serve(answering(b""), ssl=pki.context(pki.expired))
+    base = f"https://localhost:{expired.port}"
+    async with HttpClient(base, tls_ca_file=str(pki.ca)) as http:
+        with pytest.raises(ConnectFailedError, match="certificate not accepted"):
+            await http.get("/x")
+
+
+async def test_a_server_without_tls_is_an_error_of_ours(serve: Serve) -> None:
+    """A server without TLS is an error of ours."""
+
+    async def script(peer) -> None:
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.drain()
+
+    server = await serve(script)
+    async with HttpClient(f"https://127.0.0.1:{server.port}") as http:
+        with pytest.raises(ConnectFailedError):
+            await http.get("/x")
+
+
 async def test_an_unusable_authority_file_is_named() -> None:
     """An unusable authority file is named."""
     async with HttpClient("https://127.0.0.1:1", tls_ca_file="/no/such/file") as http:

@@ -892,6 +892,65 @@ async def test_messages_do_not_survive_their_connection(serve: Serve, watch) -> 
     assert cancelled.cancelled()
 
 
+async def test_a_cancelled_message_does_not_hold_up_those_behind_it(serve: Serve, watch) -> None:
+    """A cancelled message does not hold up those behind it."""
+    got: list[bytes] = []
+    done = asyncio.Event()
+
+    async def script(peer) -> None:
+        await peer.upgrade()
+        got.extend([await peer.read_until(TEXT), await peer.read_until(TEXT)])
+        done.set()
+        await peer.gone()
+
+    server = await serve(script)
+    watched = watch(server.url, go=False, send_limit=2, send_window_s=0.1)
+    await watched.manager.connect()
+    await watched.manager.send_text(b"first")
+    cancelled = asyncio.ensure_future(watched.manager.send_text(b"cancelled"))
+    behind = asyncio.ensure_future(watched.manager.send_text(b"behind"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    async with asyncio.timeout(DEADLINE_S):
+        await behind
+        await done.wait()
+    assert got == [b"first", b"behind"]
+
+
+async def test_a_message_whose_peer_stopped_reading_is_refused_in_its_turn(
+    serve: Serve, watch
+) -> None:
+    """A message whose peer stopped reading is refused in its turn."""
+
+    async def deaf(peer) -> None:
+        await peer.upgrade()
+        peer.writer.transport.pause_reading()
+        await asyncio.Event().wait()
+
+    server = await serve(deaf)
+    watched = watch(
+        server.url,
+        go=False,
+        send_limit=2,
+        send_window_s=0.02,
+        write_buffer_bytes_max=100_000,
+        app_ping="ping",
+        app_ping_interval_s=0.01,
+        ping_interval_s=0.2,
+        ping_timeout_s=0.2,
+    )
+    manager = watched.manager
+    await manager.connect()
+    results = await asyncio.gather(
+        *(manager.send_text(b"z" * 5_000_000) for _ in range(4)), return_exceptions=True
+    )
+    refused = [result for result in results if result is not None]
+    assert refused
+    assert {type(result) for result in refused} <= {SendRejectedError, NotConnectedError}
+    await watched.until(lambda: watched.errors)
+    assert isinstance(watched.errors[0], StaleConnectionError)
+
+
 # ── handlers ──────────────────────────────────────────────────────────────────
 
 
@@ -1017,6 +1076,20 @@ async def test_handlers_may_add_remove_and_close(serve: Serve, watch) -> None:
 
 
 # ── ends ──────────────────────────────────────────────────────────────────────
+
+
+async def test_a_managed_connection_over_tls(serve: Serve, watch, pki) -> None:
+    """A managed connection over TLS."""
+    server = await serve(sending(b"1", then=b"\x03\xe8"), quiet, ssl=pki.context(pki.good))
+    url = f"wss://localhost:{server.port}/ws"
+    watched = watch(url, tls_ca_file=str(pki.ca))
+    await watched.manager.connect()
+    await watched.until(lambda: watched.path.count(S.CONNECTED) == 2)
+    assert watched.messages == [1]
+    stranger = watch(url)
+    with pytest.raises(ConnectFailedError, match="certificate not accepted"):
+        await stranger.manager.connect()
+    assert len(stranger.errors) == 1  # a bad certificate is not tried again
 
 
 async def test_closing_is_safe_twice_and_at_the_same_time(serve: Serve, watch) -> None:

@@ -157,6 +157,15 @@ def test_without_retry_after_a_default_is_waited(status: int, least: float) -> N
     assert decision.wait_ns >= least * S
 
 
+def test_a_close_code_may_mean_a_limit_of_the_venue() -> None:
+    """A close code may mean a limit of the venue; it names no time, so the default is waited."""
+    meanings = {4029: Refusal.LIMITED}
+    policy = ReconnectPolicy(Backoff(), random.Random(1), close_codes=meanings)
+    decision = policy.on_failure(closed(4029))
+    assert decision.is_for_venue
+    assert 60 * S <= decision.wait_ns <= 61 * S
+
+
 @pytest.mark.fault("H07", "C02", "H01", "H02")
 @pytest.mark.parametrize(
     "error", [rejected(401), rejected(403), rejected(451), closed(1008)], ids=repr

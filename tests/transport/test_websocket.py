@@ -22,6 +22,7 @@ from crossfeed.runtime.clock import SystemClock
 from crossfeed.transport.address import Resolver
 from crossfeed.transport.config import WebSocketConfig
 from crossfeed.transport.limits import SendBudget
+from crossfeed.transport.listener import FrameListener, ListenerFactory
 from crossfeed.transport.wallclock import WallOffset
 from crossfeed.transport.websocket import WebSocketConnection
 
@@ -34,7 +35,14 @@ Serve = Callable[..., Awaitable[object]]
 class Client:
     """A connection and what it delivered."""
 
-    def __init__(self, url: str, *, budget: SendBudget | None = None, **config: object) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        budget: SendBudget | None = None,
+        listener: ListenerFactory = FrameListener,
+        **config: object,
+    ) -> None:
         clock = SystemClock()
         self.frames: list[bytes] = []
         self.stamps: list[tuple[int, int]] = []
@@ -47,6 +55,7 @@ class Client:
             budget=budget or SendBudget(limit=0, window_s=1.0),
             wall=WallOffset(clock),
             on_fault=self.faults.append,
+            listener_factory=listener,
         )
 
     def on_frame(self, payload: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
@@ -67,10 +76,24 @@ class Client:
         return error
 
 
+@pytest.fixture(params=["python", "compiled"])
+def listener(request: pytest.FixtureRequest) -> ListenerFactory:
+    """Return a listener: what holds for the one in Python must hold for the compiled one."""
+    if request.param == "python":
+        return FrameListener
+    hook = pytest.importorskip(
+        "crossfeed.native._hook", reason="the accelerator is not built", exc_type=ImportError
+    )
+    return hook.FrameListener
+
+
 @pytest.fixture
-async def connect(serve: Serve) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+async def connect(
+    serve: Serve, listener: ListenerFactory, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
     """Yield a function that connects a client to a server running a script after the upgrade."""
     clients: list[Client] = []
+    monkeypatch.setattr("crossfeed.transport.websocket.LINGER_S", 0.01)
 
     async def start(script, **config: object) -> Client:
         async def run(peer) -> None:
@@ -78,7 +101,7 @@ async def connect(serve: Serve) -> AsyncIterator[Callable[..., Awaitable[Client]
             await script(peer)
 
         server = await serve(run)
-        client = Client(server.url, **config)
+        client = Client(server.url, listener=listener, **config)
         clients.append(client)
         await client.open()
         return client
@@ -659,6 +682,34 @@ async def test_a_peer_that_does_not_read_is_not_buffered_for(connect) -> None:
     client.connection.fail(ConnectionLostError("enough"))
     assert str(await client.end()) == "enough"
     release.set()
+
+
+async def test_a_peer_that_reads_again_is_sent_to_again(connect) -> None:
+    """A peer that reads again is sent to again; pings in between are not answered, but counted."""
+    filled, read_again = asyncio.Event(), asyncio.Event()
+
+    async def script(peer) -> None:
+        await filled.wait()
+        peer.frame(PING, b"while we do not read")
+        peer.text(b"pinged")
+        await read_again.wait()
+        await peer.gone()
+
+    client = await connect(script, write_buffer_bytes_max=100_000)
+    connection = client.connection
+    async with asyncio.timeout(DEADLINE_S):
+        while not connection.is_write_paused:
+            connection.send_text(b"z" * 100_000)
+        filled.set()
+        while not client.frames:  # noqa: ASYNC110 - polled, as by the manager
+            await asyncio.sleep(0)
+        assert connection.pongs_skipped == 1
+        with pytest.raises(SendRejectedError):
+            connection.send_ping(b"")
+        read_again.set()
+        while connection.is_write_paused:  # noqa: ASYNC110 - polled, as by the manager
+            await asyncio.sleep(0)
+    connection.send_text(b"again")
 
 
 # ── cleanliness ───────────────────────────────────────────────────────────────

@@ -428,11 +428,13 @@ class WebSocketConnection:
         if self._listener is not None:
             self._listener.is_plain = False
 
-    def _cut_soon(self, delay_s: float = LINGER_S) -> None:
+    def _cut_soon(self, delay_s: float | None = None) -> None:
+        """Cut after `delay_s`; by default read no more, wait only for our close frame to leave."""
         if self._transport is None or self._lost.done():
             return
-        if delay_s == LINGER_S and not self._transport.underlying_transport.is_closing():
+        if delay_s is None and not self._transport.underlying_transport.is_closing():
             self._transport.underlying_transport.pause_reading()
         if self._linger is None:
             loop = asyncio.get_running_loop()
-            self._linger = loop.call_later(delay_s, self._transport.underlying_transport.abort)
+            wait_s = LINGER_S if delay_s is None else delay_s
+            self._linger = loop.call_later(wait_s, self._transport.underlying_transport.abort)
