@@ -26,6 +26,7 @@ from crossfeed.model.unified import UnifiedMarketData
 from crossfeed.runtime.clock import SystemClock, SystemRandom
 from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
 from crossfeed.runtime.queues import OverflowPolicy
+from crossfeed.runtime.recording import Recorder
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.runtime.tasks import TaskOwner
 
@@ -61,6 +62,7 @@ class MarketDataAggregator:
         venues: Settings of single venues, by name.
         clock: Source of time; default: the system's.
         random: Source of jitter; default: the system's.
+        recorder: Where everything that comes in is recorded; default: nowhere.
 
     Attributes:
         clients: The venues' clients by name.
@@ -76,6 +78,7 @@ class MarketDataAggregator:
         venues: Mapping[str, FeedSettings] | None = None,
         clock: Clock | None = None,
         random: RandomSource | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Check the configuration; nothing is connected yet."""
         self.config = config
@@ -87,10 +90,15 @@ class MarketDataAggregator:
                 raise ConfigError(f"not among the exchanges ({known})", field=f"venues.{name}")
         self.clients: dict[str, VenueClient] = {
             name: VenueClient(
-                name, settings=settings.get(name), clock=clock, random=random or SystemRandom()
+                name,
+                settings=settings.get(name),
+                clock=clock,
+                random=random or SystemRandom(),
+                recorder=recorder,
             )
             for name in config.exchanges
         }
+        self._tap = None if recorder is None else recorder.tap("aggregator")
         self._router = Router()
         self._tasks = TaskOwner("crossfeed:aggregator", self._router.tell)
         self._machine = Aggregator(config, symbols=self._resolved())
@@ -253,7 +261,10 @@ class MarketDataAggregator:
         for result in learned:
             if isinstance(result, BaseException) and not isinstance(result, CrossfeedError):
                 raise result
-        self._machine = Aggregator(self.config, symbols=self._resolved())
+        resolved = self._resolved()
+        if self._tap is not None:
+            self._tap.aggregating(self.config, resolved)
+        self._machine = Aggregator(self.config, symbols=resolved)
         self._refresh_wanted()
         results = await asyncio.gather(
             *(self._connect(name) for name in self.clients), return_exceptions=True
@@ -297,10 +308,15 @@ class MarketDataAggregator:
 
     async def stop(self) -> None:
         """Publish what is still held back, then end everything. Stopping twice is harmless."""
+        if self._tap is not None and self._is_running:
+            self._tap.step("", "aggregator_stop")
         self._is_running = False
         await self._tasks.close()
         await asyncio.gather(*(client.close() for client in self.clients.values()))
-        self._publish(self._machine.close(self._clock.monotonic_ns(), self._clock.now_ns()))
+        mono_ns, now_ns = self._clock.monotonic_ns(), self._clock.now_ns()
+        if self._tap is not None:
+            self._tap.step("", "aggregator_close", now_ns, mono_ns)
+        self._publish(self._machine.close(mono_ns, now_ns))
         await self._router.close()
         if self._stopped is not None:
             self._stopped.set()
@@ -378,7 +394,11 @@ class MarketDataAggregator:
             now_ns = self._clock.monotonic_ns()
             wait_s = TIMER_S_MAX if due_ns is None else (due_ns - now_ns) / 1e9
             await self._clock.sleep(min(TIMER_S_MAX, max(TIMER_S_MIN, wait_s)))
-            self._publish(self._machine.on_timer(self._clock.monotonic_ns(), self._clock.now_ns()))
+            mono_ns, now_ns = self._clock.monotonic_ns(), self._clock.now_ns()
+            due_ns = self._machine.next_due_ns
+            if self._tap is not None and due_ns is not None and mono_ns >= due_ns:
+                self._tap.timer("", "aggregator", now_ns, mono_ns)
+            self._publish(self._machine.on_timer(mono_ns, now_ns))
 
     # ── statistics ──────────────────────────────────────────────────────────
 

@@ -21,6 +21,7 @@ from crossfeed.runtime.clock import SystemClock, SystemRandom
 from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
 from crossfeed.runtime.histogram import Histogram
 from crossfeed.runtime.queues import OverflowPolicy
+from crossfeed.runtime.recording import Recorder
 from crossfeed.runtime.session import Request, Session
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.registry import find_venue
@@ -52,6 +53,7 @@ class VenueClient:
         settings: Connection, trust and delivery settings.
         clock: Source of time; default: the system's.
         random: Source of jitter; default: the system's.
+        recorder: Where everything that comes in is recorded; default: nowhere.
 
     Raises:
         ConfigError: Unknown venue, symbol that is none, or a kind the venue does not have.
@@ -66,6 +68,7 @@ class VenueClient:
         settings: FeedSettings | None = None,
         clock: Clock | None = None,
         random: RandomSource | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Check the configuration; nothing is connected yet."""
         if isinstance(symbols, str) or isinstance(kinds, str):
@@ -81,6 +84,7 @@ class VenueClient:
             ledger=self.gaps,
             clock=clock or SystemClock(),
             random=random or SystemRandom(),
+            tap=None if recorder is None else recorder.tap(venue),
         )
         self._wanted: dict[Request, None] = dict.fromkeys(self._requests(symbols, kinds))
         self._closed: asyncio.Event | None = None

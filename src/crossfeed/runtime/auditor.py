@@ -72,6 +72,8 @@ class Auditor:
         flow = session.streams.book_flow(symbol)
         if flow is None or flow.trust.integrity is Integrity.CHECKSUMMED:
             return  # a checksummed book is audited by the venue itself, with every message
+        if session.tap is not None:
+            session.tap.step("", "audit", 0, mono_ns, symbol=symbol)
         out = Output()
         for sync in flow.syncs():
             if sync.begin_audit(mono_ns, out):

@@ -96,10 +96,12 @@ class Connection:
             SubscriptionRejectedError: All subscriptions were refused on the very first opening.
             TransportError: The connection ended, or nothing at all was acknowledged in time.
         """
-        self.core.on_open()
         wants = [want for want in self.wants if want not in self.refused]
         session, out = self._session, Output()
         now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
+        if session.tap is not None:
+            session.tap.keep(self.name, "core_open", now_ns, mono_ns)
+        self.core.on_open()
         self.freshness.on_open(mono_ns)
         session.streams.line_up(self.name, wants, now_ns, mono_ns, out)
         for want in wants:
@@ -113,6 +115,9 @@ class Connection:
 
     def watch(self, want: Want, mono_ns: int) -> None:
         """Watch over the streams of `want`: a venue may answer pings and yet send nothing."""
+        if self._session.tap is not None:
+            key = f"{want.channel}/{want.symbol}"
+            self._session.tap.keep(self.name, "watch", 0, mono_ns, key=key, want=want)
         for flow in self._session.streams.of(want):
             channel = flow.channel
             if flow.stream.symbol and channel.kind != "status":
@@ -127,6 +132,8 @@ class Connection:
 
     def unwatch(self, want: Want) -> None:
         """Watch over the streams of `want` no longer."""
+        if self._session.tap is not None:
+            self._session.tap.step(self.name, "unwatch", want=want)
         for flow in self._session.streams.of(want):
             self.freshness.unwatch(flow.stream)
 
@@ -134,6 +141,8 @@ class Connection:
         """Look whether the streams are still alive."""
         if self.is_live and mono_ns >= self.freshness.next_due_ns:
             out = Output()
+            if self._session.tap is not None:
+                self._session.tap.timer(self.name, "freshness", now_ns, mono_ns)
             self.freshness.on_timer(now_ns, mono_ns, out)
             self._session.streams.review(now_ns, mono_ns, out)
             self._session.deliver(out, self.core)
@@ -173,8 +182,7 @@ class Connection:
         if self.is_live and present:
             for want in present:
                 self.wants[want] = WantState.LEAVING
-            frames = self.core.codec.unsubscribe(present, self._session.clock.now_ns())
-            await self._send_and_wait(frames, present, WantState.LEAVING)
+            await self._send_and_wait(self._unsubscribe(present), present, WantState.LEAVING)
         for want in present:
             self.unwatch(want)
             self.wants.pop(want, None)
@@ -184,10 +192,35 @@ class Connection:
         """Unsubscribe and subscribe again, for new snapshots. The wants stay ours throughout."""
         if not self.is_live:
             return
-        codec = self.core.codec
-        for frame in codec.unsubscribe(wants, self._session.clock.now_ns()):
-            await self.manager.send_text(frame)
+        for frame in self._unsubscribe(wants):
+            await self.send(frame)
         await self._ask(wants)
+
+    def _subscribe(self, wants: Sequence[Want]) -> list[bytes]:
+        """Make the frames that subscribe `wants`."""
+        now_ns, tap = self._session.clock.now_ns(), self._session.tap
+        if tap is not None:
+            key = ",".join(f"{want.channel}/{want.symbol}" for want in wants)
+            tap.keep(self.name, "subscribe", now_ns, key=key, wants=wants)
+        return self.core.codec.subscribe(wants, now_ns)
+
+    def _unsubscribe(self, wants: Sequence[Want]) -> list[bytes]:
+        """Make the frames that unsubscribe `wants`."""
+        now_ns, tap = self._session.clock.now_ns(), self._session.tap
+        if tap is not None:
+            key = ",".join(f"{want.channel}/{want.symbol}" for want in wants)
+            tap.keep(self.name, "unsubscribe", now_ns, key=key, wants=wants)
+        return self.core.codec.unsubscribe(wants, now_ns)
+
+    async def send(self, frame: bytes) -> None:
+        """Send one frame.
+
+        Raises:
+            TransportError: It could not be sent.
+        """
+        if self._session.tap is not None:
+            self._session.tap.sent(self.name, frame)
+        await self.manager.send_text(frame)
 
     async def _ask(self, wants: Sequence[Want]) -> None:
         """Subscribe `wants`; ask once more for those that got no answer, then name them."""
@@ -197,8 +230,7 @@ class Connection:
                 return
             for want in pending:
                 self.wants[want] = WantState.ASKED
-            frames = self.core.codec.subscribe(pending, self._session.clock.now_ns())
-            await self._send_and_wait(frames, pending, WantState.ASKED)
+            await self._send_and_wait(self._subscribe(pending), pending, WantState.ASKED)
             pending = [want for want in pending if self.wants.get(want) is WantState.ASKED]
             if pending and attempt + 1 < ACK_ATTEMPTS_MAX:
                 log.warning(
@@ -215,7 +247,7 @@ class Connection:
         self, frames: Sequence[bytes], wants: Sequence[Want], while_state: WantState
     ) -> None:
         for frame in frames:
-            await self.manager.send_text(frame)
+            await self.send(frame)
         deadline_s = self._session.venue.profile.limits.ack_deadline_s
         try:
             async with asyncio.timeout(deadline_s):
@@ -247,6 +279,7 @@ class Connection:
 
     def on_acknowledged(self, said: Acknowledged) -> None:
         """Note what the venue confirmed."""
+        mono_ns, tap = self._session.clock.monotonic_ns(), self._session.tap
         for want in said.wants:
             state = self.wants.get(want)
             if state is None:
@@ -255,8 +288,10 @@ class Connection:
                 del self.wants[want]
             elif not said.is_removal and state in {WantState.ASKED, WantState.NOTED}:
                 self.wants[want] = WantState.ACKNOWLEDGED
+                if tap is not None:
+                    tap.step(self.name, "acknowledged", 0, mono_ns, want=want)
                 for flow in self._session.streams.of(want):
-                    self.freshness.acknowledged(flow.stream, self._session.clock.monotonic_ns())
+                    self.freshness.acknowledged(flow.stream, mono_ns)
         self._settled.set()
 
     def on_refused(self, said: Refused) -> None:

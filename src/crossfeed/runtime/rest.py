@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from crossfeed.errors import ConnectFailedError, CrossfeedError, RateLimitedError
 from crossfeed.model.commands import Backfill, FetchSnapshot, RestRequest, Want
 from crossfeed.model.events import BookSnapshot
+from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Output
 from crossfeed.runtime.instrument_cache import InstrumentCache
 from crossfeed.transport.http import HttpClient
@@ -78,7 +79,7 @@ class RestDesk:
             now_ns = session.clock.now_ns()
             cached = self._cache.load(now_ns)
             if cached is not None:
-                session.table.adopt(cached)
+                self._adopt(cached)
                 self._learned = True
             else:
                 await self._fetch_instruments()
@@ -99,9 +100,15 @@ class RestDesk:
                 error,
             )
             return
-        session.table.adopt(instruments)
+        self._adopt(instruments)
         self._learned = True
         self._cache.save(instruments, session.clock.now_ns())
+
+    def _adopt(self, instruments: Sequence[Instrument]) -> None:
+        session = self._session
+        if session.tap is not None:
+            session.tap.adopted(instruments)
+        session.table.adopt(instruments)
 
     # ── snapshots, repairs ──────────────────────────────────────────────────
 
@@ -162,6 +169,10 @@ class RestDesk:
             status, body = await self._call(page, priority, REQUEST_DEADLINE_S)
             out = Output()
             now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
+            if session.tap is not None:
+                session.tap.answered(
+                    core.name, page, status, body, now_ns, mono_ns, gap_id=gap_id, rest_line=line
+                )
             page = core.feed_rest(
                 page, status, body, now_ns, mono_ns, out, gap_id=gap_id, line=line
             )
@@ -176,6 +187,8 @@ class RestDesk:
             msg = "no REST address: give rest_url beside ws_url"
             raise ConnectFailedError(msg, where=self._session.venue.name)
         self.requests += 1
+        if self._session.tap is not None:
+            self._session.tap.asked(request)
         try:
             answer = await http.get(
                 request.path,
@@ -210,6 +223,10 @@ class RestDesk:
             status, body = await self._call(request, IDLE, REQUEST_DEADLINE_S)
             out = Output()
             now_ns, mono_ns = session.clock.now_ns(), session.clock.monotonic_ns()
+            if session.tap is not None:
+                session.tap.answered(
+                    core.name, request, status, body, now_ns, mono_ns, is_audit=True
+                )
             core.codec.receive_rest(request, status, body, now_ns, mono_ns, out)
         except CrossfeedError as error:
             log.info("%s: no audit of %s: %s", session.venue.name, flow.want.symbol, error)

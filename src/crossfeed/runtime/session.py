@@ -39,9 +39,9 @@ from crossfeed.runtime.histogram import Histogram
 from crossfeed.runtime.links import Links
 from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
+from crossfeed.runtime.recording import FeedTap, make_streams
 from crossfeed.runtime.rest import RestDesk
 from crossfeed.runtime.settings import FeedSettings
-from crossfeed.runtime.streams import StreamSet
 from crossfeed.runtime.tasks import TaskOwner
 from crossfeed.runtime.watchdog import LoopWatchdog
 from crossfeed.transport.state import ConnectionState
@@ -85,6 +85,7 @@ class Session:
         ledger: Where gaps are kept.
         clock: Source of time.
         random: Source of jitter.
+        tap: Where what enters is recorded, if it is.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Session:
         ledger: GapLedger,
         clock: Clock,
         random: RandomSource,
+        tap: FeedTap | None = None,
     ) -> None:
         """Prepare; nothing is opened yet."""
         self.venue = venue
@@ -110,7 +112,8 @@ class Session:
             api_passphrase=settings.api_passphrase,
             parameters=settings.parameters,
         )
-        self.streams = StreamSet(venue, ledger, settings)
+        self.tap = tap
+        self.streams = make_streams(venue, ledger, settings, tap)
         self.tasks = TaskOwner(f"crossfeed:{venue.name}", self.report)
         self.links = Links(venue, settings, clock, random)
         self.rest = RestDesk(self, self.links.rest_urls())
@@ -331,7 +334,7 @@ class Session:
                 case Refused():
                     connection.on_refused(command)
                 case Send():
-                    self.tasks.spawn(connection.manager.send_text(command.payload), "send")
+                    self.tasks.spawn(connection.send(command.payload), "send")
                 case Resubscribe():
                     self._resubscribe(connection, command)
                 case Reconnect():

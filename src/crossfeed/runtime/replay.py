@@ -1,0 +1,385 @@
+"""Replay: a journal takes the place of transport and session; everything after it is the same.
+
+```
+ live:   socket ─► tap ─► core.feed ─► gates, books ─► events ─► router
+                    └──► journal
+ replay: journal ──► core.feed ─► gates, books ─► events ─► router
+```
+`FeedReplay` makes the recorded calls on the pure half of one feed, in their order and with their
+times: the same core, gates and books as live, hence the same events. Nothing is asked of a venue
+and nothing is sent: the commands of the pure half are dropped, since their consequences stand in
+the journal.
+
+Where a journal lacks records (`Loss`, damage) every stream is told that its lines were down: trades
+get a gap, books are unsound until an image comes. A hole in the recording is never passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+import msgspec
+
+from crossfeed.books.sync import BookSync
+from crossfeed.errors import ConfigError, CorruptRecordError, CrossfeedError
+from crossfeed.integrity.freshness import Freshness
+from crossfeed.integrity.gaps import GapLedger
+from crossfeed.integrity.trust import StreamTrust
+from crossfeed.journal.records import Record, RecordKind, split_body
+from crossfeed.model.commands import RestRequest, Want
+from crossfeed.model.events import BookSnapshot, MarketData
+from crossfeed.model.instrument import Instrument
+from crossfeed.model.output import Output
+from crossfeed.model.status import GapState
+from crossfeed.runtime.native_core import make_core
+from crossfeed.runtime.pipeline import PureCore
+from crossfeed.runtime.settings import FeedSettings
+from crossfeed.runtime.streams import StreamSet
+from crossfeed.venues.base import CodecOptions
+from crossfeed.venues.registry import find_venue
+from crossfeed.venues.symbols import SymbolTable
+
+__all__ = ["FeedReplay", "settings_of"]
+
+CORES_MAX: Final = 4096
+FRAME_IN: Final = int(RecordKind.FRAME_IN)
+Deliver = Callable[[MarketData], object]
+
+
+class _Arguments:
+    """The arguments of a recorded call, checked as they are read."""
+
+    __slots__ = ("mono_ns", "now_ns", "values")
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+        self.now_ns: int = self.get("now_ns", int)
+        self.mono_ns: int = self.get("mono_ns", int)
+
+    def get(self, name: str, kind: Any) -> Any:  # noqa: ANN401 - as `kind` says
+        """Return one argument.
+
+        Raises:
+            CorruptRecordError: It is missing or of another type.
+        """
+        try:
+            return msgspec.convert(self.values[name], kind)
+        except (KeyError, msgspec.ValidationError) as error:
+            reason = f"argument {name}: {error}"
+            raise CorruptRecordError("journal", offset=0, reason=reason) from error
+
+
+class FeedReplay:
+    """One feed of a run, played again. Made by the player when the feed's configuration comes.
+
+    Attributes:
+        name: Name of the feed in the journal.
+        venue: The venue.
+        streams: The same streams, gates and books as live.
+        gaps: The same gap ledger as live.
+        refused: Records that could not be applied (of a venue or version this build does not know).
+    """
+
+    def __init__(self, name: str, config: Mapping[str, Any], deliver: Deliver) -> None:
+        """Prepare.
+
+        Raises:
+            ConfigError: A venue or setting this build does not know.
+        """
+        self.name = name
+        self.venue = find_venue(str(config.get("venue", "")))
+        self.settings = settings_of(config.get("settings", {}))
+        self.gaps = GapLedger()
+        self.streams = StreamSet(self.venue, self.gaps, self.settings)
+        self.refused = 0
+        self._deliver = deliver
+        self._table = SymbolTable(self.venue.name, self.venue.builtin())
+        self._options = CodecOptions(
+            keep_raw=self.settings.keep_raw, parameters=self.settings.parameters
+        )
+        self._cores: dict[str, PureCore] = {}
+        self._fresh: dict[str, Freshness] = {}
+        self._up: dict[str, dict[Want, None]] = {}
+        self._is_divergent = False
+        self._steps: dict[str, Callable[[str, _Arguments], None]] = {
+            "stream_open": self._stream_open,
+            "core_open": self._core_open,
+            "line_up": self._line_up,
+            "line_down": self._line_down,
+            "forget": self._forget,
+            "watch": self._watch,
+            "unwatch": self._unwatch,
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "acknowledged": self._acknowledged,
+            "subscribed": self._subscribed,
+            "refused": self._refused,
+            "snapshot_failed": self._snapshot_failed,
+            "repair_failed": self._repair_failed,
+            "resync": self._resync,
+            "audit": self._audit,
+        }
+
+    def set_wanted(self, *, deltas: bool, books: bool) -> None:
+        """Say whether anybody listens to book changes as events, and to the books themselves."""
+        self.streams.set_wanted(deltas=deltas, books=books)
+
+    def instrument(self, name: str) -> Instrument:
+        """Return the instrument of a venue symbol or a unified one.
+
+        Raises:
+            UnknownSymbolError: It is not among the recorded ones.
+        """
+        return self._table.resolve(name, quotes=self.venue.profile.quote_order)
+
+    # ── records ─────────────────────────────────────────────────────────────
+
+    def feed(self, line: str, frame: bytes, wall_ns: int, mono_ns: int) -> list[MarketData]:
+        """Play one frame; return its events for the caller to deliver: the way of every message."""
+        core = self._cores.get(line)
+        if core is None:
+            core = self._core(line)
+        return core.feed(frame, wall_ns, mono_ns).events
+
+    def apply(self, record: Record) -> None:
+        """Play one record and deliver what comes of it.
+
+        Raises:
+            CorruptRecordError: It is not what this build or an earlier one writes.
+        """
+        kind = record.kind
+        if kind == FRAME_IN:
+            self._give(self.feed(record.line, record.payload, record.wall_ns, record.mono_ns))
+        elif kind == RecordKind.TIMER:
+            self._timer(record)
+        elif kind in {RecordKind.CONTROL, RecordKind.OPEN, RecordKind.CLOSE}:
+            arguments = _Arguments(record.json())
+            step = self._steps.get(str(arguments.values.get("call")))
+            if step is None:
+                self.refused += 1
+            else:
+                step(record.line, arguments)
+        elif kind == RecordKind.REST_ANSWER:
+            self._answer(record)
+        elif kind == RecordKind.INSTRUMENTS:
+            self._table.adopt(_arguments_of(record).get("instruments", list[Instrument]))
+
+    def interrupt(self, now_ns: int, mono_ns: int, cause: str) -> None:
+        """Let all streams know that records are missing here."""
+        self._is_divergent = True
+        out = Output()
+        for line, wants in list(self._up.items()):
+            self.streams.line_down(line, list(wants), cause, now_ns, mono_ns, out)
+            self.streams.line_up(line, list(wants), now_ns, mono_ns, out)
+        self._give(out.events)
+
+    def close(self, now_ns: int, mono_ns: int, cause: str) -> None:
+        """End the feed: what it knew belongs to a run that is over."""
+        out = Output()
+        for line, wants in list(self._up.items()):
+            self.streams.line_down(line, list(wants), cause, now_ns, mono_ns, out)
+        self._up.clear()
+        self._give(out.events)
+
+    def _give(self, events: list[MarketData]) -> None:
+        deliver = self._deliver
+        for event in events:
+            deliver(event)
+
+    def _core(self, line: str) -> PureCore:
+        core = self._cores.get(line)
+        if core is None:
+            if len(self._cores) >= CORES_MAX:
+                del self._cores[next(iter(self._cores))]
+            codec = self.venue.make_codec(self._table, self._options)
+            core = self._cores[line] = make_core(codec, self.streams, line)
+        return core
+
+    def _freshness(self, line: str) -> Freshness:
+        return self._fresh.setdefault(line, Freshness())
+
+    # ── timers ──────────────────────────────────────────────────────────────
+
+    def _timer(self, record: Record) -> None:
+        out = Output()
+        if record.payload == b"streams":
+            self.streams.on_timer(record.wall_ns, record.mono_ns, out)
+        else:
+            self._freshness(record.line).on_timer(record.wall_ns, record.mono_ns, out)
+            self.streams.review(record.wall_ns, record.mono_ns, out)
+        self._give(out.events)
+
+    # ── steps ───────────────────────────────────────────────────────────────
+
+    def _stream_open(self, line: str, given: _Arguments) -> None:
+        del line
+        want, kind = given.get("want", Want), given.get("kind", str)
+        if given.values.get("is_open") is False:
+            self.streams.close(want, kind)
+        else:
+            self.streams.open(want, kind, given.get("instrument", Instrument | None))
+
+    def _core_open(self, line: str, given: _Arguments) -> None:
+        self._core(line).on_open()
+        self._freshness(line).on_open(given.mono_ns)
+
+    def _line_up(self, line: str, given: _Arguments) -> None:
+        wants, out = given.get("wants", list[Want]), Output()
+        self._up.setdefault(line, {}).update(dict.fromkeys(wants))
+        self.streams.line_up(line, wants, given.now_ns, given.mono_ns, out)
+        self._give(out.events)
+
+    def _line_down(self, line: str, given: _Arguments) -> None:
+        wants, out = given.get("wants", list[Want]), Output()
+        up = self._up.get(line, {})
+        for want in wants:
+            up.pop(want, None)
+        if not up:
+            self._up.pop(line, None)
+        cause = given.get("cause", str)
+        self.streams.line_down(line, wants, cause, given.now_ns, given.mono_ns, out)
+        self._give(out.events)
+
+    def _forget(self, line: str, given: _Arguments) -> None:
+        del given
+        self.streams.forget(line)
+        self._up.pop(line, None)
+        self._fresh.pop(line, None)
+
+    def _watch(self, line: str, given: _Arguments) -> None:
+        freshness = self._freshness(line)
+        for flow in self.streams.of(given.get("want", Want)):
+            channel = flow.channel
+            if flow.stream.symbol and channel.kind != "status" and line in flow.carrier.lines:
+                gate = flow.carrier.gate_on(line)
+                freshness.watch(
+                    cast("StreamTrust", gate.trust),
+                    gate,
+                    given.mono_ns,
+                    age_limit_s=channel.age_limit_s,
+                    is_event_like=channel.is_event_like,
+                )
+
+    def _unwatch(self, line: str, given: _Arguments) -> None:
+        for flow in self.streams.of(given.get("want", Want)):
+            self._freshness(line).unwatch(flow.stream)
+
+    def _subscribe(self, line: str, given: _Arguments) -> None:
+        self._core(line).codec.subscribe(given.get("wants", list[Want]), given.now_ns)
+
+    def _unsubscribe(self, line: str, given: _Arguments) -> None:
+        self._core(line).codec.unsubscribe(given.get("wants", list[Want]), given.now_ns)
+
+    def _acknowledged(self, line: str, given: _Arguments) -> None:
+        for flow in self.streams.of(given.get("want", Want)):
+            self._freshness(line).acknowledged(flow.stream, given.mono_ns)
+
+    def _subscribed(self, line: str, given: _Arguments) -> None:
+        del line
+        out = Output()
+        self.streams.subscribed(given.get("want", Want), given.now_ns, given.mono_ns, out)
+        self._give(out.events)
+
+    def _refused(self, line: str, given: _Arguments) -> None:
+        del line
+        want, reason, out = given.get("want", Want), given.get("reason", str), Output()
+        self.streams.refused(want, reason, given.now_ns, given.mono_ns, out)
+        self._give(out.events)
+
+    def _snapshot_failed(self, line: str, given: _Arguments) -> None:
+        del line
+        self.streams.snapshot_failed(
+            given.get("symbol", str),
+            given.get("epoch", int),
+            given.mono_ns,
+            given.get("wait_s", float),
+        )
+
+    def _repair_failed(self, line: str, given: _Arguments) -> None:
+        del line
+        if not self._is_divergent:
+            self.streams.repair_failed(given.get("gap_id", int), given.mono_ns)
+
+    def _resync(self, line: str, given: _Arguments) -> None:
+        del line
+        out = Output()
+        self.streams.resync(given.get("symbol", str), given.now_ns, given.mono_ns, out)
+        self._give(out.events)
+
+    def _audit(self, line: str, given: _Arguments) -> None:
+        del line
+        flow, out = self.streams.book_flow(given.get("symbol", str)), Output()
+        syncs = flow.syncs() if flow is not None else ()
+        if any(sync.begin_audit(given.mono_ns, out) for sync in syncs):
+            self._give(out.events)
+
+    # ── REST answers ────────────────────────────────────────────────────────
+
+    def _answer(self, record: Record) -> None:
+        meta, body = split_body(record.payload)
+        given = _Arguments(meta | {"now_ns": record.wall_ns, "mono_ns": record.mono_ns})
+        request, status = given.get("request", RestRequest), given.get("status", int)
+        core, out = self._core(record.line), Output()
+        try:
+            if meta.get("is_audit"):
+                core.codec.receive_rest(request, status, body, record.wall_ns, record.mono_ns, out)
+                self._audited(request, out)
+                return
+            core.feed_rest(
+                request,
+                status,
+                body,
+                record.wall_ns,
+                record.mono_ns,
+                out,
+                gap_id=self._gap_id(request, given.get("gap_id", int)),
+                line=given.get("rest_line", str),
+            )
+        except CrossfeedError:
+            return  # as live: what follows from it is the next record
+        self._give(out.events)
+
+    def _audited(self, request: RestRequest, out: Output) -> None:
+        flow = self.streams.book_flow(request.symbol)
+        for event in out.events:
+            if isinstance(event, BookSnapshot) and flow is not None:
+                for sync in flow.syncs():
+                    assert isinstance(sync, BookSync)
+                    sync.audit(event)
+
+    def _gap_id(self, request: RestRequest, gap_id: int) -> int:
+        """Return the ledger entry that a repair belongs to.
+
+        It is the recorded one, unless holes in the recording have brought entries of their own.
+        """
+        if not self._is_divergent or request.purpose != "backfill":
+            return gap_id
+        for gap in self.gaps.records(state=GapState.OPEN):
+            is_same = (gap.stream.symbol, gap.stream.channel) == (request.symbol, request.channel)
+            if is_same and gap.first <= request.last and request.first <= gap.last:
+                return gap.gap_id
+        return 0
+
+
+def _arguments_of(record: Record) -> _Arguments:
+    return _Arguments({"now_ns": record.wall_ns, "mono_ns": record.mono_ns} | record.json())
+
+
+def settings_of(recorded: object) -> FeedSettings:
+    """Return the settings a feed was recorded with; credentials are not among them.
+
+    Raises:
+        ConfigError: A value that this build does not take.
+    """
+    known = set(FeedSettings.__struct_fields__)
+    values = cast("dict[str, Any]", recorded) if isinstance(recorded, dict) else {}
+    kept = {
+        name: value
+        for name, value in values.items()
+        if name in known and not name.startswith("api_")
+    }
+    try:
+        return msgspec.convert(kept, FeedSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"recorded settings: {error}", field="settings") from error
