@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from crossfeed.errors import DecodeError, SchemaChangedError
+from crossfeed.errors import DecodeError, InvalidValueError, SchemaChangedError
 from crossfeed.model.commands import Backfill, RestRequest, Want
 from crossfeed.model.events import MarketData, Ticker, Trade
 from crossfeed.model.numbers import decimal_of
@@ -25,6 +25,7 @@ __all__ = ["RestReader", "backfill_request", "poll_request", "trade_id_of"]
 PAGE_TRADES: Final = 1000
 """Most trades of one page of the Exchange's (api-reference: get product trades, 2026-11-22)."""
 _POLL_TRADES: Final = 100
+_INFINITE: Final = float("inf")
 _BOOK_LEVELS: Final = 1000
 
 _FOREIGN: Final = (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError)
@@ -192,6 +193,8 @@ class RestReader:
 def _price(text: str) -> float | None:
     """Read a price; an empty text or 0 says that there is none."""
     price = float(decimal_of(text)) if text else 0.0
+    if price == _INFINITE or price < 0:
+        raise InvalidValueError(VENUE_NAME, "price", f"{text!r} is no price")
     return price if price > 0 else None
 
 
