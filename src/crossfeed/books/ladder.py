@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final
 
 from crossfeed.model.events import Level
@@ -301,6 +301,12 @@ class Ladder:
             levels = [(_decimal(price), _decimal(size)) for price, size in bids + asks]
             self.raise_scales(levels)
             return self._units(bids), self._units(asks)
+
+    def top_digits(self, count: int) -> tuple[bytes, bytes]:
+        """Return the digits of `top_units`, (bids, asks): price and size of each level in a row."""
+        bids, asks = self.top_units(count)
+        low, high = tuple(chain.from_iterable(bids)), tuple(chain.from_iterable(asks))
+        return b"%d" * len(low) % low, b"%d" * len(high) % high
 
     def _units(self, levels: list[Level]) -> list[tuple[int, int]]:
         price_power, size_power = _POWERS[self.price_scale], _POWERS[self.size_scale]

@@ -40,6 +40,13 @@ class BookTop10(Protocol):
         """Return the best `count` (bids, asks) as (price units, size units), best first."""
         ...
 
+    def top_digits(self, count: int) -> tuple[bytes, bytes]:
+        """Return (bids, asks): price units and size units of the best `count` as one row of digits.
+
+        For checksums over the numbers' decimal digits; best first, price before size.
+        """
+        ...
+
     @property
     def price_scale(self) -> int:
         """Decimals of a price unit."""

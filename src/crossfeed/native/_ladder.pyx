@@ -18,6 +18,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     ROOM_MIN = 32
+    DIGIT_LEVELS_MAX = 32
 
 cdef struct Level:
     double key      # price of a bid, minus the price of an offer: the best is last on both sides
@@ -237,6 +238,12 @@ cdef class Levels:
         asks = _units(&self.asks, -1.0, count, price_power, size_power)
         return None if bids is None or asks is None else (bids, asks)
 
+    def digits(self, Py_ssize_t count, double price_power, double size_power):
+        """Return the digits of `units`, (bids, offers): price and size of each level in a row."""
+        bids = _digits(&self.bids, 1.0, count, price_power, size_power)
+        asks = _digits(&self.asks, -1.0, count, price_power, size_power)
+        return None if bids is None or asks is None else (bids, asks)
+
     def keys(self):
         """Return (bid prices, minus offer prices), ascending."""
         cdef Py_ssize_t at
@@ -283,6 +290,43 @@ cdef list _pairs(Side *side, double sign, Py_ssize_t start, Py_ssize_t count):
         count -= 1
         pairs.append((sign * side.levels[at].key, side.levels[at].size))
     return pairs
+
+
+cdef inline int _write(char *text, long long number) noexcept nogil:
+    """Write the digits of a number that is not negative; return how many."""
+    cdef char reversed_digits[24]
+    cdef int size = 0
+    cdef int at
+    while True:
+        reversed_digits[size] = 48 + <char> (number % 10)
+        size += 1
+        number //= 10
+        if number == 0:
+            break
+    for at in range(size):
+        text[at] = reversed_digits[size - 1 - at]
+    return size
+
+
+cdef bytes _digits(Side *side, double sign, Py_ssize_t count, double price_power, double size_power):
+    cdef char text[DIGIT_LEVELS_MAX * 40]
+    cdef Py_ssize_t at = side.count
+    cdef int size = 0
+    cdef double price, quantity, price_units, size_units
+    if count > DIGIT_LEVELS_MAX:
+        return None
+    while at > 0 and count > 0:
+        at -= 1
+        count -= 1
+        price, quantity = sign * side.levels[at].key, side.levels[at].size
+        price_units, size_units = rint(price * price_power), rint(quantity * size_power)
+        if price_units >= 4.5e15 or size_units >= 4.5e15:
+            return None
+        if price_units / price_power != price or size_units / size_power != quantity:
+            return None
+        size += _write(text + size, <long long> price_units)
+        size += _write(text + size, <long long> size_units)
+    return text[:size]
 
 
 cdef list _units(Side *side, double sign, Py_ssize_t count, double price_power, double size_power):

@@ -156,6 +156,14 @@ def _native_ladder(levels_type: Any) -> type[Ladder]:  # noqa: ANN401 - a compil
                     return units
             return super().top_units(count)
 
+        def top_digits(self, count: int) -> tuple[bytes, bytes]:
+            if self._levels is not None:
+                powers = (_POWERS[self.price_scale], _POWERS[self.size_scale])
+                digits: tuple[bytes, bytes] | None = self._levels.digits(count, *powers)
+                if digits is not None:
+                    return digits
+            return super().top_digits(count)
+
     for at, name in enumerate(("bids", "asks")):
         setattr(NativeLadder, name, _view(name, at, "keys"))
         setattr(NativeLadder, f"{name[:-1]}_sizes", _view(f"{name[:-1]}_sizes", at, "sizes"))

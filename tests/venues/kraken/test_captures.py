@@ -94,6 +94,14 @@ class PlainBook:
         """Return the best levels, best first."""
         return sorted(self.bids.items(), reverse=True)[:count], sorted(self.asks.items())[:count]
 
+    def top_digits(self, count: int) -> tuple[bytes, bytes]:
+        """Return the digits of the best levels."""
+        low, high = (
+            "".join(f"{price}{size}" for price, size in rows).encode()
+            for rows in self.top_units(count)
+        )
+        return low, high
+
     def assert_final(self, final: dict[str, Any]) -> None:
         """Compare the top and the number of levels with what is known."""
         [bid], [ask] = self.top_units(1)

@@ -47,6 +47,14 @@ class Top:
         """Return the best levels."""
         return self.bids[:count], self.asks[:count]
 
+    def top_digits(self, count: int) -> tuple[bytes, bytes]:
+        """Return the digits of the best levels."""
+        low, high = (
+            "".join(f"{price}{size}" for price, size in rows).encode()
+            for rows in self.top_units(count)
+        )
+        return low, high
+
 
 def units(rows: tuple[tuple[str, str], ...], convert: type = str) -> Rows:
     """Turn texts into units of one and eight decimals."""

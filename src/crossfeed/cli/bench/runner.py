@@ -167,7 +167,7 @@ def _figures(report: dict[str, Any], sent: dict[str, Any], expected: int) -> Fig
         cpu_us=report["cpu_s"] * 1e6 / seen,
         rate=seen / took_s,
         rss_mb=report["rss_mb"],
-        lost=expected - report["seen"],
+        lost=max(expected - report["seen"], 0),
         latency_us=latencies,
     )
 

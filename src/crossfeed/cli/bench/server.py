@@ -48,11 +48,13 @@ class _Line:
         self.link = link
         self.keys: dict[str, None] = {}
         self.lock = threading.Lock()
+        self.is_flooded = False
 
     def send(self, payload: bytes, opcode: int = OP_TEXT) -> None:
-        """Send one frame."""
+        """Send one frame; not any more once the tape runs, whose chunks end anywhere."""
         with self.lock:
-            self.link.sendall(frame_of(payload, opcode))
+            if not self.is_flooded:
+                self.link.sendall(frame_of(payload, opcode))
 
 
 class _Venue:
@@ -211,6 +213,8 @@ def read_frame(reader: Any) -> tuple[int, bytes] | None:  # noqa: ANN401 - a soc
 
 
 def _flood(line: _Line, blob: memoryview) -> None:
+    with line.lock:
+        line.is_flooded = True
     try:
         for start in range(0, len(blob), CHUNK):
             line.link.sendall(blob[start : start + CHUNK])
@@ -222,6 +226,8 @@ def _paced(line: _Line, frames: list[bytes], rate: float, sent_ns: list[int]) ->
     """Send one frame at a time, each at its own due time."""
     step_ns = int(1e9 / rate)
     due_ns = time.monotonic_ns()
+    with line.lock:
+        line.is_flooded = True
     try:
         for frame in frames:
             due_ns += step_ns

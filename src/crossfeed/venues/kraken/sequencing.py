@@ -89,8 +89,8 @@ class KrakenBookRule(Struct, frozen=True):
         """Compute the checksum of `book`; None where the message had none (REST snapshots)."""
         if checksum is None:
             return None
-        bids, asks = book.top_units(CHECKSUM_LEVELS)
-        return book_checksum(bids, asks)
+        bids, asks = book.top_digits(CHECKSUM_LEVELS)
+        return zlib.crc32(bids, zlib.crc32(asks))
 
 
 def book_rule(want: Want) -> KrakenBookRule:
