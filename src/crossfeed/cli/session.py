@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import select
 import signal
 import sys
-from collections.abc import Generator, Mapping
+import threading
+from collections.abc import Callable, Generator, Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -29,8 +33,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Shown", "ViewRun", "no_data", "print_json"]
 
+Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
+
 REDRAWS_PER_S: Final = 5
 LINE_INTERVAL_S: Final = 1.0
+#: After the signal to end: how long a write may block before what is still to be said is dropped.
+READER_PATIENCE_S: Final = 1.0
+STDOUT: Final = 1
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -158,25 +167,33 @@ class ViewRun:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Generator[None]:
-        """Let SIGINT and SIGTERM end the run cleanly; a second one ends the process at once."""
+        """Let SIGINT and SIGTERM end the run cleanly; a second one ends the process at once.
+
+        Handlers of Python and not of the loop: these run even while a write to standard output
+        blocks, because nobody reads it, and holds up the loop.
+        """
         loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM)
+        usual: dict[signal.Signals, Handler] = {
+            signal.SIGINT: signal.default_int_handler,
+            signal.SIGTERM: signal.SIG_DFL,
+        }
 
-        def end() -> None:
-            self._over.set()
-            for number in signals:
-                with contextlib.suppress(NotImplementedError, ValueError):
-                    loop.remove_signal_handler(number)
+        def end(_number: int, _frame: FrameType | None) -> None:
+            for number, handler in usual.items():
+                signal.signal(number, handler)
+            loop.call_soon_threadsafe(self._over.set)
+            _abandon_unread_output()
 
-        for number in signals:
-            with contextlib.suppress(NotImplementedError, RuntimeError):
-                loop.add_signal_handler(number, end)
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        for number in usual:
+            signal.signal(number, end)
         try:
             yield
         finally:
-            for number in signals:
-                with contextlib.suppress(NotImplementedError, ValueError):
-                    loop.remove_signal_handler(number)
+            for number, handler in usual.items():
+                signal.signal(number, handler)
 
     def _print_value(self, value: UnifiedMarketData) -> None:
         print_json(
@@ -192,6 +209,27 @@ class ViewRun:
                 "excluded": {left.exchange: left.reason for left in value.excluded},
             }
         )
+
+
+def _abandon_unread_output() -> None:
+    """From now on look each second whether standard output takes anything; if not, drop it.
+
+    Python takes up a blocked write again after every signal: without this, a run whose reader has
+    stopped reading (a suspended pager, a lost terminal) could be ended only by SIGKILL.
+    """
+    if not hasattr(signal, "setitimer"):  # Windows
+        return
+
+    def look(_number: int, _frame: FrameType | None) -> None:
+        if select.select([], [STDOUT], [], 0)[1]:
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, STDOUT)
+        os.close(nowhere)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, READER_PATIENCE_S, READER_PATIENCE_S)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
