@@ -21,6 +21,7 @@ CrossfeedError
 ├─ SinkError                       that sink is isolated
 │  ├─ SinkUnavailableError · SinkOverflowError
 ├─ CircuitOpenError(retry_at_ns)   refused without trying
+├─ StoreError                      history on disk; what was committed before is untouched
 └─ JournalError
    ├─ CorruptRecordError(offset) · UnsupportedVersionError · JournalLockedError(pid)
 ```
@@ -65,6 +66,7 @@ __all__ = [
     "SinkOverflowError",
     "SinkUnavailableError",
     "StaleConnectionError",
+    "StoreError",
     "SubscriptionRejectedError",
     "TransportError",
     "UnknownMessageError",
@@ -409,6 +411,10 @@ class CircuitOpenError(CrossfeedError):
         """Build from the name of the breaker and the time of its next probe."""
         self.retry_at_ns = retry_at_ns
         super().__init__(f"{where}: circuit open, next probe at {retry_at_ns} ns (monotonic)")
+
+
+class StoreError(CrossfeedError):
+    """A store cannot be written, read or asked; what it held before is untouched."""
 
 
 class JournalError(CrossfeedError):

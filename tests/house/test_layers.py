@@ -15,7 +15,7 @@ PURE = ("model", "venues", "integrity", "books", "aggregation", "analytics")
 PACKAGES = (
     *("cli", "testing", "clients", "runtime", "transport", "journal", "venues", "venues/kraken"),
     *("venues/binance", "integrity", "books", "aggregation", "analytics", "sinks", "servers"),
-    *("simulator", "native", "model"),
+    *("simulator", "native", "store", "model"),
 )
 # (contract, module that breaks it, what it imports)
 BREACHES = (

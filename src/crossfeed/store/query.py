@@ -1,0 +1,349 @@
+"""Asking a store: typed questions and free SQL, read-only, answers as Arrow tables."""
+
+from __future__ import annotations
+
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from crossfeed.errors import ConfigError, StoreError
+from crossfeed.model.instrument import Instrument
+from crossfeed.store.layout import Commit, StoredFile, read_commits
+from crossfeed.store.moments import Moment, interval_ns, moment_ns
+from crossfeed.store.packages import package
+from crossfeed.store.schema import KINDS
+from crossfeed.store.views import BARS, MACROS, kind_select, literal, view_name
+
+__all__ = ["Store", "exact"]
+
+_INSTRUMENT_FIELDS: Final = tuple(Instrument.__struct_fields__)
+
+
+class Store:
+    """A store as it was when opened or last refreshed; a writer at work does not disturb.
+
+    One thread at a time. Answers are `pyarrow.Table`: `.to_pandas()`, `polars.from_arrow(table)`,
+    `table["price"].to_numpy()`. Symbols may be unified ("BTC/USD": all venues that trade it) or a
+    venue's own ("BTC-USD"). Times select `start <= ts < end` by event time, the receive time where
+    the venue gives none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Read the commits and set up the views.
+
+        Raises:
+            StoreError: There is no store, or it is damaged.
+            ConfigError: duckdb or pyarrow is not installed.
+        """
+        self.root = Path(path).resolve()
+        if not (self.root / "commits").is_dir():
+            raise StoreError(f"{path}: no store here (crossfeed compact makes one)")
+        self._duckdb = package("duckdb")
+        package("pyarrow")
+        self._files: dict[str, list[StoredFile]] = {}
+        self._commits: list[Commit] = []
+        self._connection: Any = self._duckdb.connect(":memory:")
+        try:
+            self._lock_in()
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        """Return where and how much."""
+        files = sum(len(files) for files in self._files.values())
+        return f"Store({str(self.root)!r}, {len(self._commits)} commits, {files} files)"
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Free the engine's memory. May be called again."""
+        self._connection.close()
+
+    def refresh(self) -> None:
+        """See what was committed since.
+
+        Raises:
+            StoreError: The store is damaged.
+        """
+        self._commits = list(read_commits(self.root))
+        self._files = {kind: [] for kind in KINDS}
+        for commit in self._commits:
+            for file in commit.files:
+                self._files[file.kind].append(file)
+        for kind, files in self._files.items():
+            select = kind_select(self.root, kind, files)
+            self._run(f"CREATE OR REPLACE VIEW {view_name(kind)} AS {select}")
+        self._connection.register("instruments", _instrument_table(self._commits))
+        for macro in MACROS:
+            self._run(macro)
+
+    def files(self, kind: str | None = None) -> list[StoredFile]:
+        """Return the stored files of one kind, or all."""
+        return [each for name in ([kind] if kind else KINDS) for each in self._files[name]]
+
+    def sql(self, query: str, parameters: dict[str, Any] | list[Any] | None = None) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Answer one SELECT; values go in as `$name` or `?` parameters.
+
+        The engine sees the store's files only, can write none, and reads no other variable, file or
+        address. The views are those of `crossfeed.store.views`.
+
+        Raises:
+            StoreError: The query is wrong, or not a single SELECT.
+        """
+        try:
+            statements = self._connection.extract_statements(query)
+        except self._duckdb.Error as error:
+            raise StoreError(f"query: {error}") from error
+        select = self._duckdb.StatementType.SELECT
+        if len(statements) != 1 or statements[0].type != select:
+            raise StoreError("query: one SELECT (or WITH ... SELECT), the store is read-only")
+        return self._run(query, parameters)
+
+    def trades(
+        self,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        venue: str | None = None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Return trades in the order of time, those of one time by id.
+
+        Raises:
+            ConfigError: A time that cannot be read.
+            StoreError: A file is damaged.
+        """
+        return self._select("trades", symbol, start, end, venue, order="ts_ns, venue, trade_id")
+
+    def quotes(
+        self,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        venue: str | None = None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Return best bids and asks in the order of time; see `trades`."""
+        return self._select("quotes", symbol, start, end, venue, order="ts_ns, venue, update_id")
+
+    def gaps(
+        self,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        venue: str | None = None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Return the holes of the feed, each as last known, in the order they were found."""
+        where, values = _where(symbol, start, end, venue, time="ts_found_ns")
+        return self._run(f"SELECT * FROM gaps{where} ORDER BY ts_found_ns, gap_id", values)  # noqa: S608
+
+    def candles(
+        self,
+        symbol: str,
+        interval: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        venue: str | None = None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Return bars made of trades, per venue: open, high, low, close, volume, vwap, trades.
+
+        `interval` has any length: "250ms", "7s", "1m", "4h", "1d"; bars start at whole multiples of
+        it since 1970 UTC. Intervals without trades have no bar.
+
+        Raises:
+            ConfigError: An interval or time that cannot be read.
+        """
+        return self._bars(BARS, symbol, interval, (start, end), venue)
+
+    def vwap(
+        self,
+        symbol: str,
+        interval: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        venue: str | None = None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Return volume-weighted prices per venue and interval; see `candles`."""
+        wanted = (
+            "sum(price * quantity) / nullif(sum(quantity), 0) AS vwap, "
+            "fsum(quantity) AS volume, count(*) AS trades"
+        )
+        return self._bars(wanted, symbol, interval, (start, end), venue)
+
+    def book(self, symbol: str, at: Moment, *, venue: str) -> Any:  # noqa: ANN401 - pyarrow
+        """Return the book at a moment (of receipt): side, price, quantity, best first, bids first.
+
+        Built of the last whole image before it and all changes since. Empty where there is no
+        image. A venue that names only the best n levels (Kraken) leaves levels beyond them
+        unproven: look at the best n.
+
+        Raises:
+            ConfigError: A time that cannot be read.
+        """
+        values = {"venue": venue, "symbol": symbol, "at": moment_ns(at)}
+        return self._run("SELECT * FROM book_at($venue, $symbol, make_timestamp_ns($at))", values)
+
+    def spread(self, symbol: str, interval: str) -> Any:  # noqa: ANN401 - pyarrow
+        """Return the best bid and ask over all venues per interval, and who has them.
+
+        Each venue takes part with its last sound quote of the interval; negative spreads are
+        crossings between venues.
+
+        Raises:
+            ConfigError: An interval that cannot be read.
+        """
+        width = f"{interval_ns(interval) // 1000} microseconds"
+        return self._run(
+            "SELECT * FROM spread($width) WHERE unified = $symbol",
+            {"width": width, "symbol": symbol},
+        )
+
+    def _bars(
+        self,
+        wanted: str,
+        symbol: str,
+        interval: str,
+        span: tuple[Moment | None, Moment | None],
+        venue: str | None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        width = interval_ns(interval)
+        where, values = _where(symbol, *span, venue)
+        source = kind_select(
+            self.root, "trades", self._chosen("trades", symbol, *_ns(*span), venue)
+        )
+        return self._run(
+            f"SELECT venue, symbol, unified, make_timestamp_ns(start_ns) AS ts, "  # noqa: S608
+            f"* EXCLUDE (venue, symbol, unified) FROM (SELECT venue, symbol, unified, "
+            f"ts_ns // {width} * {width} AS start_ns, {wanted} FROM ({source}){where} "
+            "GROUP BY venue, symbol, unified, start_ns) ORDER BY start_ns, venue, symbol",
+            values,
+        )
+
+    def _select(
+        self,
+        kind: str,
+        symbol: str | None,
+        start: Moment | None,
+        end: Moment | None,
+        venue: str | None,
+        *,
+        order: str,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        where, values = _where(symbol, start, end, venue)
+        files = self._chosen(kind, symbol, *_ns(start, end), venue)
+        source = kind_select(self.root, kind, files)
+        return self._run(f"SELECT * FROM ({source}){where} ORDER BY {order}", values)  # noqa: S608
+
+    def _chosen(
+        self,
+        kind: str,
+        symbol: str | None,
+        start_ns: int | None,
+        end_ns: int | None,
+        venue: str | None,
+    ) -> list[StoredFile]:
+        """Return the files that can hold what is asked for."""
+        return [
+            file
+            for file in self._files[kind]
+            if (symbol is None or symbol == file.symbol or symbol in file.unified)
+            and (venue is None or venue == file.venue)
+            and (start_ns is None or file.ts_max_ns >= start_ns)
+            and (end_ns is None or file.ts_min_ns < end_ns)
+        ]
+
+    def _run(self, query: str, parameters: Any = None) -> Any:  # noqa: ANN401 - duckdb, pyarrow
+        try:
+            relation = self._connection.sql(query, params=parameters or None)
+            return None if relation is None else relation.to_arrow_table()
+        except self._duckdb.Error as error:
+            raise StoreError(f"query: {error}") from error
+
+    def _lock_in(self) -> None:
+        """Give the engine the store's folder and nothing else, for good."""
+        connection = self._connection
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET autoinstall_known_extensions = false")
+        connection.execute("SET autoload_known_extensions = false")
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"SET temp_directory = {literal(tempfile.gettempdir())}")
+        connection.execute(f"SET allowed_directories = [{literal(str(self.root))}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+
+
+def exact(table: Any, name: str) -> list[Decimal | None]:  # noqa: ANN401 - pyarrow
+    """Return a price or size column of an answer as the venue's decimals, no digit lost.
+
+    Args:
+        table: An answer that still has the stored integers (`price_ticks`, `price_scale`).
+        name: "price", "quantity", "bid_price", "open", ...
+
+    Raises:
+        ConfigError: The table has no such integers.
+    """
+    aliases = {"quantity": "size_lots", "volume": "volume_lots"}
+    lots = aliases.get(name, name.replace("_quantity", "_size") + "_lots")
+    column, scale = (
+        (f"{name}_ticks", "price_scale")
+        if f"{name}_ticks" in table.column_names
+        else (lots, "size_scale")
+    )
+    if column not in table.column_names or scale not in table.column_names:
+        raise ConfigError(f"the table has no exact {name} (it needs {column} and {scale})")
+    pairs = zip(table[column].to_pylist(), table[scale].to_pylist(), strict=True)
+    return [None if units is None else Decimal(units).scaleb(-digits) for units, digits in pairs]
+
+
+def _where(
+    symbol: str | None,
+    start: Moment | None,
+    end: Moment | None,
+    venue: str | None,
+    time: str = "ts_ns",
+) -> tuple[str, dict[str, Any]]:
+    """Return the conditions with parameters: what users say is never part of the SQL."""
+    start_ns, end_ns = _ns(start, end)
+    conditions = {
+        "symbol": ("$symbol IN (symbol, unified)", symbol),
+        "venue": ("venue = $venue", venue),
+        "start": (f"{time} >= $start", start_ns),
+        "end": (f"{time} < $end", end_ns),
+    }
+    said = {name: pair for name, pair in conditions.items() if pair[1] is not None}
+    text = " AND ".join(condition for condition, _ in said.values())
+    return (f" WHERE {text}" if text else ""), {name: value for name, (_, value) in said.items()}
+
+
+def _ns(start: Moment | None, end: Moment | None) -> tuple[int | None, int | None]:
+    return (
+        None if start is None else moment_ns(start),
+        None if end is None else moment_ns(end),
+    )
+
+
+def _instrument_table(commits: list[Commit]) -> Any:  # noqa: ANN401 - pyarrow
+    """Return the instruments as last known; later commits replace earlier ones."""
+    pa = package("pyarrow")
+    known = {(each.venue, each.symbol): each for commit in commits for each in commit.instruments}
+    rows: list[dict[str, Any]] = [msgspec.to_builtins(each) for _, each in sorted(known.items())]
+    types = {"price_scale": pa.int64(), "size_scale": pa.int64(), "aliases": pa.list_(pa.string())}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in _INSTRUMENT_FIELDS])
+    for row, instrument in zip(rows, [each for _, each in sorted(known.items())], strict=True):
+        row["unified"] = instrument.unified
+    return pa.Table.from_pylist(rows, schema=schema.append(pa.field("unified", pa.string())))

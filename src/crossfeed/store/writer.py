@@ -1,0 +1,388 @@
+"""Writing a store: whole sources in, each exactly once, whatever crashes.
+
+```python
+with StoreWriter("history") as writer:
+    commit = writer.write("run7-0000000001", events)
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Generator, Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+
+from crossfeed.errors import StoreError
+from crossfeed.model.events import BookDelta, BookSnapshot, DepthDelta, MarketData
+from crossfeed.model.instrument import Instrument
+from crossfeed.store.columns import KIND_OF, Rows, rows_of, take
+from crossfeed.store.layout import (
+    Commit,
+    StoredFile,
+    check_inside,
+    check_source,
+    folder_of,
+    publish,
+    read_commits,
+    sync_folder,
+    write_whole,
+)
+from crossfeed.store.packages import package
+from crossfeed.store.schema import KINDS, arrow_schema, encodings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Commit", "SourceWriter", "StoreWriter"]
+
+ROWS_HELD_MAX: Final = 2_000_000
+"""Rows kept in memory before they go to staged files: about 0.5 GB."""
+ROW_GROUP_ROWS: Final = 1 << 20
+DAY_NS: Final = 86_400 * 10**9
+BATCH_EVENTS: Final = 4096
+Key = tuple[str, str, str]
+_BOOKS: Final = frozenset({BookDelta, DepthDelta, BookSnapshot})
+
+
+class StoreWriter:
+    """The one writer of a store. Made and closed by its user; readers need no lock.
+
+    Opening it sweeps what a crash left behind. Disk full and the like raise `StoreError`; then
+    nothing of that source is visible and the same call may be repeated.
+    """
+
+    def __init__(self, path: str | Path, *, rows_held_max: int = ROWS_HELD_MAX) -> None:
+        """Lock the store, making it if need be, and sweep leftovers.
+
+        Raises:
+            StoreError: Another process writes it, or it cannot be written or read.
+            ConfigError: pyarrow or numpy is not installed.
+        """
+        package("numpy")
+        package("pyarrow.parquet")
+        self.root = Path(path)
+        self.rows_held_max = rows_held_max
+        with _told(self.root):
+            (self.root / "commits").mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.root / "store.lock")
+        try:
+            with _told(self.root):
+                self._sources = {commit.source for commit in read_commits(self.root)}
+                self._sweep()
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        """Return where and how much."""
+        return f"StoreWriter({str(self.root)!r}, {len(self._sources)} sources)"
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Let others write. May be called again."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def has(self, source: str) -> bool:
+        """Say whether a source is in the store already."""
+        return source in self._sources
+
+    def commits(self) -> list[Commit]:
+        """Return what is in the store, in the order of the sources' names.
+
+        Raises:
+            StoreError: A record is damaged.
+        """
+        return list(read_commits(self.root))
+
+    def write(
+        self,
+        source: str,
+        events: Iterable[MarketData],
+        *,
+        instruments: Sequence[Instrument] = (),
+    ) -> Commit | None:
+        """Store what one source holds, all of it or (on any error) nothing.
+
+        Args:
+            source: Its id: letters, digits, - and _. Comes again: nothing happens.
+            events: In the order of arrival; kinds the store does not keep are counted.
+            instruments: What was traded.
+
+        Returns:
+            What was stored; None if the source was there already (`events` is not touched).
+            Cost about 1 us an event.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        if self.has(check_source(source)):
+            return None
+        with SourceWriter(self, source) as writing:
+            writing.add(events)
+            return writing.commit(instruments)
+
+    def begin(self, source: str) -> SourceWriter:
+        """Return the writer of one new source, for rows that are columns already.
+
+        Raises:
+            StoreError: The source is there already.
+        """
+        if self.has(check_source(source)):
+            raise StoreError(f"{self.root}: {source} is there already")
+        return SourceWriter(self, source)
+
+    def _adopt(self, commit: Commit) -> None:
+        """Make a commit visible: the one step that counts."""
+        write_whole(self.root / "commits" / f"{commit.source}.json", msgspec.json.encode(commit))
+        self._sources.add(commit.source)
+
+    def _sweep(self) -> None:
+        """Delete what belongs to no commit: staged files, and files of a commit that never came."""
+        shutil.rmtree(self.root / "staging", ignore_errors=True)
+        for intent in (self.root / "commits").glob("*.intent"):
+            if intent.stem not in self._sources:
+                for path in msgspec.json.decode(intent.read_bytes(), type=list[str]):
+                    check_inside(self.root, path).unlink(missing_ok=True)
+            intent.unlink()
+
+
+class SourceWriter:
+    """One source on its way into the store; a context manager: left without commit, it is gone."""
+
+    def __init__(self, store: StoreWriter, source: str) -> None:
+        """Begin; see `StoreWriter.begin`."""
+        self._store = store
+        self._source = source
+        self._staging = store.root / "staging" / source
+        self._held: dict[Key, list[MarketData]] = {}
+        self._held_rows = 0
+        self._files: list[StoredFile] = []
+        self._left_out: dict[str, int] = {}
+        self._refused = 0
+        self._events: dict[Key, int] = {}
+
+    def __repr__(self) -> str:
+        """Return what is held."""
+        return f"SourceWriter({self._source!r}, {len(self._files)} files, {self._held_rows} held)"
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop what was not committed."""
+        self._held.clear()
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def add(self, events: Iterable[MarketData]) -> None:
+        """Take events in the order of arrival.
+
+        Raises:
+            StoreError: Staged files cannot be written.
+        """
+        lists: dict[tuple[type[MarketData], str, str], list[MarketData]] = {}
+        find = lists.get
+        stream = iter(events)
+        while batch := list(islice(stream, BATCH_EVENTS)):
+            for event in batch:
+                key = (type(event), event.exchange, event.symbol)
+                found = find(key)
+                if found is None:
+                    found = lists[key] = self._list_of(event)
+                found.append(event)
+            self._held_rows += len(batch)
+            if not _BOOKS.isdisjoint(kind for kind, _, _ in lists):
+                self._held_rows += sum(
+                    len(event.bids) + len(event.asks)
+                    for event in batch
+                    if isinstance(event, BookDelta | BookSnapshot)
+                )
+            if self._held_rows >= self._store.rows_held_max:
+                self.flush()
+                lists.clear()
+
+    def add_rows(self, kind: str, venue: str, symbol: str, rows: Rows) -> None:
+        """Take rows that are columns already (see `schema.KINDS`).
+
+        Raises:
+            StoreError: They cannot be written.
+        """
+        if rows.length:
+            with _told(self._store.root):
+                self._write(kind, venue, symbol, rows)
+
+    def flush(self) -> None:
+        """Write what is held to staged files."""
+        with _told(self._store.root):
+            for (kind, venue, symbol), events in self._held.items():
+                if kind and events:
+                    rows = rows_of(kind, events)
+                    if kind == "books":
+                        done = self._events.get((kind, venue, symbol), 0)
+                        rows.columns["event"] += done
+                        self._events[kind, venue, symbol] = done + len(events)
+                    self._write(kind, venue, symbol, rows)
+                elif events:
+                    self._left_out[venue] = self._left_out.get(venue, 0) + len(events)
+        self._held.clear()
+        self._held_rows = 0
+
+    def commit(self, instruments: Sequence[Instrument] = ()) -> Commit:
+        """Make the source part of the store.
+
+        Raises:
+            StoreError: It is not part of it; the next start sweeps.
+        """
+        self.flush()
+        commit = Commit(
+            source=self._source,
+            rows=sum(file.rows for file in self._files),
+            files=tuple(self._files),
+            left_out=self._left_out,
+            refused=self._refused,
+            instruments=tuple(instruments),
+        )
+        root = self._store.root
+        intent = root / "commits" / f"{self._source}.intent"
+        with _told(root):
+            write_whole(intent, msgspec.json.encode([file.path for file in self._files]))
+            for file in self._files:
+                publish(self._staged(file.path), check_inside(root, file.path))
+            for folder in sorted({(root / file.path).parent.parent for file in self._files}):
+                sync_folder(folder)
+            self._store._adopt(commit)  # noqa: SLF001 - two halves of one class
+            intent.unlink()
+        return commit
+
+    def _list_of(self, event: MarketData) -> list[MarketData]:
+        """Return the list its like is held in; what has no table is held under its class's name."""
+        kind = KIND_OF.get(type(event), "")
+        key = (kind, event.exchange, event.symbol) if kind else ("", type(event).__name__, "")
+        return self._held.setdefault(key, [])
+
+    def _staged(self, path: str) -> Path:
+        return self._staging / path
+
+    def _write(self, kind: str, venue: str, symbol: str, rows: Rows) -> None:
+        """Write one file for each day."""
+        numpy = package("numpy")
+        times = numpy.where(
+            rows.columns["ts_event_ns"] != 0,
+            rows.columns["ts_event_ns"],
+            rows.columns["ts_recv_ns"],
+        )
+        days = times // DAY_NS
+        keep = numpy.ones(rows.length, numpy.bool_)
+        if rows.refused:
+            keep[rows.refused] = False
+            self._refused += int((~keep).sum())
+        for day in numpy.unique(days[keep]).tolist():
+            chosen = keep & (days == day)
+            part = rows if chosen.all() else take(rows, chosen)
+            self._write_day(kind, venue, symbol, _date(day), part, times[chosen])
+
+    def _write_day(
+        self, kind: str, venue: str, symbol: str, date: str, rows: Rows, times: NDArray[np.int64]
+    ) -> None:
+        path = f"{folder_of(kind, venue, symbol, date)}/{self._source}-{len(self._files)}.parquet"
+        staged = self._staged(path)
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        table = _table(kind, rows)
+        package("pyarrow.parquet").write_table(
+            table, staged, row_group_size=ROW_GROUP_ROWS, **encodings(kind)
+        )
+        self._files.append(
+            StoredFile(
+                path=path,
+                kind=kind,
+                venue=venue,
+                symbol=symbol,
+                unified=tuple(sorted(set(rows.columns["unified"]))),
+                date=date,
+                rows=rows.length,
+                bytes=staged.stat().st_size,
+                ts_min_ns=int(times.min()),
+                ts_max_ns=int(times.max()),
+                price_scale=_only(rows.columns.get("price_scale")),
+                size_scale=_only(rows.columns.get("size_scale")),
+            )
+        )
+
+
+def _table(kind: str, rows: Rows) -> Any:  # noqa: ANN401 - pyarrow brings no types
+    numpy, pa = package("numpy"), package("pyarrow")
+    schema = arrow_schema(kind)
+    arrays: list[Any] = []
+    for column, field in zip(KINDS[kind], schema, strict=True):
+        values = rows.columns[column.name]
+        if column.type == "text":
+            arrays.append(_dictionary(values))
+        elif numpy.ma.isMA(values):
+            mask = numpy.ma.getmaskarray(values)
+            arrays.append(pa.array(values.data, type=field.type, mask=mask))
+        else:
+            arrays.append(pa.array(values, type=field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _dictionary(values: list[str]) -> Any:  # noqa: ANN401 - pyarrow brings no types
+    """Code texts; a column of one text, the usual case, costs nothing."""
+    numpy, pa = package("numpy"), package("pyarrow")
+    if values.count(values[0]) == len(values):
+        codes = pa.array(numpy.zeros(len(values), numpy.int32))
+        return pa.DictionaryArray.from_arrays(codes, pa.array([values[0]], pa.string()))
+    return pa.array(values, pa.string()).dictionary_encode()
+
+
+def _only(values: Any) -> int | None:  # noqa: ANN401 - numpy
+    if values is None or (values != values[0]).any():
+        return None
+    return int(values[0])
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
+
+
+@contextlib.contextmanager
+def _told(root: Path) -> Generator[None]:
+    """Turn what the operating system says into one line of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{root}: cannot be written: {error.strerror or error}") from error
+
+
+def _lock(path: Path) -> int:
+    """Take the kernel's lock, which no crash leaves behind; return the open descriptor."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ModuleNotFoundError:
+        return handle  # Windows: best effort
+    except OSError as error:
+        owner = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
+        os.close(handle)
+        raise StoreError(f"{path.parent}: is written by process {owner}; wait for it") from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
