@@ -79,7 +79,7 @@ def native_extensions() -> list[Extension]:
         # Each by itself: a picows whose declarations changed costs the hook, not the decoder.
         try:
             extensions += translated(source)
-        # Whatever a changed .pxd or a foreign Cython throws, an accelerator must not stop an install.
+        # Whatever a changed .pxd or a foreign Cython throws, an accelerator stops no install.
         except Exception as exc:  # noqa: BLE001
             without(f"{source.stem}: {type(exc).__name__}: {exc}")
     for extension in extensions:

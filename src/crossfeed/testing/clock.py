@@ -111,8 +111,8 @@ class ManualClock:
 def _is_anything_ready() -> bool:
     """Say whether anything on the loop could go on right now.
 
-    asyncio's own loop shows its queue. Others (uvloop) do not, but every task shows what it waits for;
-    plain callbacks stay unseen there, which is why `settle` asks for several quiet passes.
+    asyncio's own loop shows its queue. Others (uvloop) do not, but every task shows what it waits
+    for; plain callbacks stay unseen there, which is why `settle` asks for several quiet passes.
     """
     queue = getattr(asyncio.get_running_loop(), "_ready", None)
     if queue is not None:

@@ -27,6 +27,7 @@ async def deadline(
     scope = asyncio.timeout(None)
 
     async def expire() -> None:
+        """End the scope when the clock says so."""
         await clock.sleep(limit_s)
         scope.reschedule(asyncio.get_running_loop().time())
 

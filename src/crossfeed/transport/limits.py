@@ -215,6 +215,7 @@ def rate_limit(
 
             @functools.wraps(function)
             async def wait_and_call(*args: _P.args, **kwargs: _P.kwargs) -> object:
+                """Wait for a place in the window, then call."""
                 now_ns = source.monotonic_ns()
                 at_ns = window.reserve(now_ns)
                 wait_ns = at_ns - now_ns

@@ -1,4 +1,7 @@
-"""Finds the venues: folders beside this file, and packages registered as `crossfeed.venues` entry points."""
+"""Finds the venues.
+
+Folders beside this file, and packages registered as `crossfeed.venues` entry points.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The load generator, the floors and the scenarios of `crossfeed bench`."""

@@ -196,7 +196,7 @@ async def _crossfeed(order: ClientOrder, counter: Counter) -> Callable[[], Await
             streams_per_connection=-(-streams // order.connections) if order.connections > 1 else 0,
         )
         client = VenueClient(feed.venue, symbols=feed.symbols, kinds=kinds, settings=settings)
-        # Fetching 50 images takes a minute within Binance's weight limit; that is not measured here.
+        # Fetching 50 images takes a minute within Binance's weight limit: that is not measured.
         session = client._session  # noqa: SLF001
         session.links.rest_budget = RestBudget(BUDGET, 60.0)
         for kind in kinds:
