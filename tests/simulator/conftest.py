@@ -28,6 +28,30 @@ class Closed(Exception):  # noqa: N818 - an answer to look at
         super().__init__(f"{code} {reason}")
 
 
+class WholeReader(asyncio.StreamReader):
+    """A reader that gives out what had arrived before a reset, as a kernel does.
+
+    asyncio's own forgets it: its next read raises, whatever is in its buffer.
+    """
+
+    def set_exception(self, exc):
+        if isinstance(exc, ConnectionError):
+            self.feed_eof()
+        else:
+            super().set_exception(exc)
+
+
+async def open_connection(parts, tls):
+    """Connect like `asyncio.open_connection`, with a `WholeReader`."""
+    loop = asyncio.get_running_loop()
+    reader = WholeReader(limit=1 << 26, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.create_connection(
+        lambda: protocol, parts.hostname, parts.port, ssl=tls
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
 class RawClient:
     """A WebSocket client in a few lines: text in, text out, pings answered."""
 
@@ -41,9 +65,7 @@ class RawClient:
     async def connect(cls, url: str, *, tls=None):
         """Connect; a refusal raises Closed with the HTTP status."""
         parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(
-            parts.hostname, parts.port, ssl=tls, limit=1 << 26
-        )
+        reader, writer = await open_connection(parts, tls)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         key = base64.b64encode(os.urandom(16)).decode()
         writer.write(

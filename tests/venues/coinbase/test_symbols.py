@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crossfeed.venues.coinbase import VENUE
@@ -14,6 +14,7 @@ STATES = st.sampled_from(["online", "delisted", "offline"])
 SCALES = st.integers(0, 12)
 
 
+@example({("1", "USD"): ("delisted", 0, 0), ("1", "USDC"): ("delisted", 0, 0)})
 @given(st.dictionaries(PAIRS, st.tuples(STATES, SCALES, SCALES)))
 def test_any_listing_round_trips(listing):
     """Every product is found by its id, its aliases and its unified name, and by nothing else's."""

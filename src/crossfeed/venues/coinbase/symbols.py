@@ -116,11 +116,11 @@ def parse_instruments(status: int, body: bytes) -> list[Instrument]:
 
 def _instruments(products: Sequence[_Product]) -> list[Instrument]:
     alive = {product.id for product in products if product.status != "delisted"}
-    return [
-        _instrument(product, alive)
-        for product in products
-        if product.id in alive or _usd_book(product.id) not in alive
+    kept = [
+        product for product in products if product.id in alive or _usd_book(product.id) not in alive
     ]
+    listed = {product.id for product in kept}
+    return [_instrument(product, listed) for product in kept]
 
 
 def _usd_book(product: str) -> str:
@@ -139,9 +139,9 @@ def _status(product: _Product) -> InstrumentStatus:
     return status
 
 
-def _instrument(product: _Product, alive: set[str]) -> Instrument:
+def _instrument(product: _Product, listed: set[str]) -> Instrument:
     alias = product.id.removesuffix(_USD) + _USDC
-    is_aliased = product.id.endswith(_USD) and alias not in alive
+    is_aliased = product.id.endswith(_USD) and alias not in listed
     return Instrument(
         venue=VENUE_NAME,
         symbol=product.id,
