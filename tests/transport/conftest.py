@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import ipaddress
+import random
 import socket
 import ssl
 import struct
@@ -20,6 +21,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from crossfeed.errors import NotConnectedError
+from crossfeed.transport.config import WebSocketConfig
+from crossfeed.transport.gate import VenueGate
+from crossfeed.transport.manager import ConnectionState, WebSocketManager
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 DEADLINE_S = 5.0
@@ -349,6 +355,82 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         wrong_host=make("wrong_host", "elsewhere.example"),
         self_signed=make("self_signed", "localhost", own=True),
     )
+
+
+def quick(url: str, **config: object) -> dict[str, object]:
+    """Return a configuration whose waits are short."""
+    return {
+        "url": url,
+        "name": "test",
+        "backoff_base_s": 0.01,
+        "backoff_cap_s": 0.02,
+        "backoff_overload_s": 0.03,
+        "backoff_permanent_s": 0.02,
+        "breaker_cooldown_s": 0.02,
+        "breaker_cooldown_max_s": 0.04,
+        "close_timeout_s": 0.05,
+        "connect_timeout_s": 2.0,
+        **config,
+    }
+
+
+class Watched:
+    """A manager and what it told."""
+
+    def __init__(
+        self, url: str, *, gate: VenueGate | None = None, go: bool = True, **config: object
+    ) -> None:
+        self.manager = WebSocketManager(
+            WebSocketConfig(**quick(url, **config)), random=random.Random(1), gate=gate
+        )
+        self.messages: list[object] = []
+        self.errors: list[BaseException] = []
+        self.states: list[tuple[ConnectionState, ConnectionState]] = []
+        self.changed = asyncio.Event()
+        self.manager.on_message(self._note(self.messages))
+        self.manager.on_error(self._note(self.errors))
+        self.manager.on_state_change(lambda old, new: self._note(self.states)((old, new)))
+        if go:
+            self.manager.on_state_change(self._say_go)
+
+    async def _say_go(self, _old: ConnectionState, new: ConnectionState) -> None:
+        """Tell the server that we are connected and may be sent things, or closed."""
+        if new is ConnectionState.CONNECTED:
+            with contextlib.suppress(NotConnectedError):
+                await self.manager.send_text(b"go")
+
+    def _note(self, kept: list) -> Callable[[object], None]:
+        def note(item: object) -> None:
+            kept.append(item)
+            self.changed.set()
+
+        return note
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for a condition, looked at after each thing told."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    @property
+    def path(self) -> list[ConnectionState]:
+        """The states gone through."""
+        return [new for _, new in self.states]
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Callable[..., Watched]]:
+    """Return `watch(url, ...)`: a watched manager, closed after the test."""
+    made: list[Watched] = []
+
+    def start(url: str, **config: object) -> Watched:
+        made.append(Watched(url, **config))
+        return made[-1]
+
+    yield start
+    for watched in made:
+        await watched.manager.close()
 
 
 @pytest.fixture(autouse=True)
