@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What the feed says of outages is shown in the view; the console stays readable.
     logging.getLogger("crossfeed").setLevel(logging.CRITICAL)
     try:
-        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        result = app(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except ConfigError as error:
         _fail(error)
         return EXIT_USAGE
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:
         if type(error).__module__.startswith("cyclopts"):
+            _fail(error)
             return EXIT_USAGE
         raise
     return int(result) if isinstance(result, int) else 0

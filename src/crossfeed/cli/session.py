@@ -23,7 +23,7 @@ from crossfeed.cli.monitor import FeedMonitor
 from crossfeed.cli.view import plain_lines, render
 from crossfeed.clients.aggregator import MarketDataAggregator
 from crossfeed.clients.control import control_server
-from crossfeed.errors import ConnectFailedError, DeadlineError
+from crossfeed.errors import ConfigError, ConnectFailedError, DeadlineError
 from crossfeed.model.unified import UnifiedMarketData
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.runtime.settings import FeedSettings
@@ -31,12 +31,13 @@ from crossfeed.runtime.settings import FeedSettings
 if TYPE_CHECKING:
     from crossfeed.servers.metrics import MetricsServer
 
-__all__ = ["Shown", "ViewRun", "no_data", "print_json"]
+__all__ = ["Shown", "ViewRun", "interruptible", "no_data", "print_json"]
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
 REDRAWS_PER_S: Final = 5
 LINE_INTERVAL_S: Final = 1.0
+SECONDS_MAX: Final = 1e9
 #: After the signal to end: how long a write may block before what is still to be said is dropped.
 READER_PATIENCE_S: Final = 1.0
 STDOUT: Final = 1
@@ -58,6 +59,15 @@ class Shown(Struct, frozen=True, kw_only=True):
     is_json: bool = False
     is_summary: bool = False
     metrics_port: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the time.
+
+        Raises:
+            ConfigError: It is no length of time.
+        """
+        if not 0 <= self.seconds < SECONDS_MAX:
+            raise ConfigError(f"{self.seconds} is no time to run", field="seconds")
 
     @property
     def is_live(self) -> bool:
@@ -88,7 +98,7 @@ class ViewRun:
 
     async def run(self) -> None:
         """Start, show until the time is over or Ctrl-C. Call `stop` afterwards."""
-        with self._interruptible():
+        with interruptible(self._over):
             starting = asyncio.ensure_future(self._start())
             over = asyncio.ensure_future(self._over.wait())
             await asyncio.wait({starting, over}, return_when=asyncio.FIRST_COMPLETED)
@@ -165,36 +175,6 @@ class ViewRun:
             async with asyncio.timeout(seconds):
                 await self._over.wait()
 
-    @contextlib.contextmanager
-    def _interruptible(self) -> Generator[None]:
-        """Let SIGINT and SIGTERM end the run cleanly; a second one ends the process at once.
-
-        Handlers of Python and not of the loop: these run even while a write to standard output
-        blocks, because nobody reads it, and holds up the loop.
-        """
-        loop = asyncio.get_running_loop()
-        usual: dict[signal.Signals, Handler] = {
-            signal.SIGINT: signal.default_int_handler,
-            signal.SIGTERM: signal.SIG_DFL,
-        }
-
-        def end(_number: int, _frame: FrameType | None) -> None:
-            for number, handler in usual.items():
-                signal.signal(number, handler)
-            loop.call_soon_threadsafe(self._over.set)
-            _abandon_unread_output()
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        for number in usual:
-            signal.signal(number, end)
-        try:
-            yield
-        finally:
-            for number, handler in usual.items():
-                signal.signal(number, handler)
-
     def _print_value(self, value: UnifiedMarketData) -> None:
         print_json(
             {
@@ -209,6 +189,37 @@ class ViewRun:
                 "excluded": {left.exchange: left.reason for left in value.excluded},
             }
         )
+
+
+@contextlib.contextmanager
+def interruptible(over: asyncio.Event) -> Generator[None]:
+    """Let SIGINT and SIGTERM set `over`; a second one ends the process at once.
+
+    Handlers of Python and not of the loop: these run even while a write to standard output
+    blocks, because nobody reads it, and holds up the loop.
+    """
+    loop = asyncio.get_running_loop()
+    usual: dict[signal.Signals, Handler] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        loop.call_soon_threadsafe(over.set)
+        _abandon_unread_output()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for number in usual:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def _abandon_unread_output() -> None:

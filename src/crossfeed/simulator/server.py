@@ -293,11 +293,19 @@ class PortServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Listen; port 0 takes a free one."""
+        """Listen; port 0 takes a free one.
+
+        Raises:
+            OSError: the address is taken or none of this machine's; the text names it.
+        """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self), host, port, ssl=tls, backlog=1_024
-        )
+        try:
+            self._server = await loop.create_server(
+                lambda: Connection(self), host, port, ssl=tls, backlog=1_024
+            )
+        except OSError as error:
+            text = f"cannot listen on {host}:{port}: {error.strerror or error}"
+            raise OSError(error.errno, text) from error
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     def add(self, connection: Connection) -> bool:

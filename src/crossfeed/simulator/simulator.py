@@ -34,6 +34,7 @@ _ORDERS, _ORDERS_FEW, _SYMBOLS_MANY = 400, 100, 50
 #: Longest and shortest rest of the pump, seconds.
 _REST_MAX_S = 0.01
 _REST_MIN_S = 0.001
+_PORT_MAX = 65_535
 #: Behind by more than this, missed time is skipped instead of made up for.
 _CATCH_UP_NS = 500_000_000
 
@@ -90,6 +91,8 @@ class Simulator:
         """
         if not venues:
             raise ConfigError("at least one venue is needed", field="simulator.venues")
+        _check_port(port, len(venues), "simulator.port")
+        _check_port(control_port or 0, 1, "simulator.control_port")
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.venues: dict[str, Venue] = {name: venue_named(name) for name in venues}
         owners = {venue.owner: venue_named(venue.owner) for venue in self.venues.values()}
@@ -374,3 +377,10 @@ class Simulator:
             },
             "totals": self.ledger.totals(),
         }
+
+
+def _check_port(port: int, count: int, field: str) -> None:
+    """Refuse a port that is none; `count` are listened on from it."""
+    last = _PORT_MAX - count + 1
+    if not 0 <= port <= last:
+        raise ConfigError(f"{port} is no port for {count} servers (0..{last})", field=field)
