@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
 import os
 from collections.abc import Callable
 from typing import Any
@@ -45,9 +46,7 @@ def _hook() -> tuple[Any, str]:
     hook, why = _load("_hook")
     if hook is None:
         return None, why
-    import picows
-
-    built, found = str(hook.PICOWS), str(picows.__version__)
+    built, found = str(hook.PICOWS), importlib.metadata.version("picows")
     if built.split(".")[:2] != found.split(".")[:2]:
         return None, f"_hook was built for picows {built}, installed is {found}"
     return hook, ""

@@ -11,7 +11,7 @@ from crossfeed.runtime.core_choice import engine_module
 from crossfeed.runtime.native_tables import engine_spec
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.transport.listener import OnFrame
-from crossfeed.venues.codec import TableCodec
+from crossfeed.venues.codec import DecoderTables, TableCodec
 
 if TYPE_CHECKING:
     from crossfeed.runtime.connection import Connection
@@ -27,6 +27,7 @@ class NativeCore(PureCore):
     Args:
         engine_module: The compiled module.
         codec: Speaks the venue's protocol on this connection.
+        tables: What it decodes by.
         streams: The session's streams.
         name: Name of the connection.
 
@@ -36,19 +37,19 @@ class NativeCore(PureCore):
 
     def __init__(
         self,
-        engine_module: Any,
-        codec: TableCodec,
+        engine_module: Any,  # noqa: ANN401 - a compiled module
+        codec: Codec,
+        tables: DecoderTables,
         streams: StreamSet,
-        name: str,  # noqa: ANN401
+        name: str,
     ) -> None:
         """Make the tables. Cost about 2 ms."""
         super().__init__(codec, streams, name)
-        tables = codec.tables()
         spec = engine_spec(
             tables.exchange,
             tables.routes,
             time_unit_ns=tables.time_unit_ns,
-            sequence_field=codec.sequence_field,
+            sequence_field=tables.sequence_field,
         )
         guess = tables.routes.guess
         self.engine = engine_module.Engine(spec, tables.symbols, guess, keep_raw=tables.keep_raw)
@@ -76,4 +77,4 @@ def make_core(codec: Codec, streams: StreamSet, name: str) -> PureCore:
     module = engine_module()
     if module is None or not isinstance(codec, TableCodec):
         return PureCore(codec, streams, name)
-    return NativeCore(module, codec, streams, name)
+    return NativeCore(module, codec, codec.tables(), streams, name)

@@ -334,7 +334,7 @@ def _has_items(declaration: type[Struct]) -> bool:
             continue
         if get_origin(base) is list and is_wire(get_args(base)[0]):
             return True
-        if is_wire(base) and _has_items(base):  # type: ignore[arg-type]
+        if is_wire(base) and _has_items(base):
             return True
     return False
 

@@ -31,6 +31,7 @@ class DecoderTables(NamedTuple):
     symbols: SymbolNames
     time_unit_ns: int
     keep_raw: bool
+    sequence_field: str
 
 
 class TableCodec:
@@ -68,7 +69,9 @@ class TableCodec:
         self._decoder = Decoder(
             exchange, routes, self.symbols, time_unit_ns=time_unit_ns, keep_raw=options.keep_raw
         )
-        self._tables = DecoderTables(exchange, routes, self.symbols, time_unit_ns, options.keep_raw)
+        self._tables = DecoderTables(
+            exchange, routes, self.symbols, time_unit_ns, options.keep_raw, self.sequence_field
+        )
         self._handlers: dict[str, Handler] = {
             route.handler: getattr(self, route.handler)
             for route in routes.table.values()

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from itertools import count
+from typing import Any
 
 from msgspec import Struct
 
@@ -62,7 +63,7 @@ class Tape(Struct):
 def make_tape(feed: Feed, seed: int = 1) -> Tape:
     """Write the messages of a feed. Cost some 10 us a message."""
     random_source = random.Random(f"{seed}/{feed.venue}/{feed.symbols}")  # noqa: S311
-    maker = {"binance": _Binance, "coinbase": _Coinbase, "kraken": _Kraken}[feed.venue]
+    maker: type[Any] = {"binance": _Binance, "coinbase": _Coinbase, "kraken": _Kraken}[feed.venue]
     made = maker(feed, random_source)
     tape = Tape(first={}, frames=[], rest={})
     made.open(tape)

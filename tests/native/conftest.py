@@ -1,0 +1,139 @@
+"""Both decoders side by side, over the golden samples and the recorded sessions."""
+
+import gzip
+import importlib
+import importlib.util
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossfeed.errors import DecodeError
+from crossfeed.runtime.native_tables import engine_spec
+from crossfeed.venues.base import CodecOptions
+from crossfeed.venues.codec import TableCodec
+from crossfeed.venues.decoder import Decoder
+from crossfeed.venues.registry import find_venue, venue_names
+from crossfeed.venues.symbols import SymbolTable
+
+FOLDERS = {
+    "binance": "binance_spot",
+    "coinbase": "coinbase_exchange",
+    "coinbase_advanced": "coinbase_advanced",
+    "kraken": "kraken_v2",
+}
+SYMBOL = re.compile(rb'"(?:s|product_id|symbol)"\s*:\s*"([^"\\]+)"')
+CBCAP = re.compile(rb"(?m)^[\d.]+ (\d+)\n")
+
+
+class Pair:
+    """One venue's two decoders: same tables, same live symbols."""
+
+    def __init__(self, name: str, engine_type: Callable[..., Any]) -> None:
+        venue = find_venue(name)
+        codec = venue.make_codec(SymbolTable(name, venue.builtin()), CodecOptions())
+        assert isinstance(codec, TableCodec)
+        tables = codec.tables()
+        self.name = name
+        self.symbols: dict[str, tuple[str, str]] = {}
+        self.pure = Decoder(
+            tables.exchange, tables.routes, self.symbols, time_unit_ns=tables.time_unit_ns
+        )
+        spec = engine_spec(
+            tables.exchange,
+            tables.routes,
+            time_unit_ns=tables.time_unit_ns,
+            sequence_field=codec.sequence_field,
+        )
+        self.spec = spec
+        self.sequence_field = codec.sequence_field
+        self.engine = engine_type(spec, self.symbols, tables.routes.guess)
+
+    def know(self, frames: list[bytes]) -> None:
+        """Ask for every symbol that is in the frames."""
+        for frame in frames:
+            for name in SYMBOL.findall(frame):
+                text = name.decode("utf-8", "ignore")
+                self.symbols[text] = (text, f"unified {text}")
+
+    def judge(self, frame: bytes) -> bool:
+        """Decode with both; assert the rule; return whether the engine accepted."""
+        got = self.engine.decode(frame, 1_790_000_000_000_000_000, 7)
+        if got is None:
+            return False
+        try:
+            _, message, events = self.pure.decode(frame, 1_790_000_000_000_000_000, 7)
+        except DecodeError as error:
+            pytest.fail(f"accepted what the reference refuses ({error.reason}): {frame[:400]!r}")
+        assert events is not None, frame[:400]
+        assert [spelled(event) for event in got] == [spelled(event) for event in events], frame[
+            :400
+        ]
+        if self.sequence_field:
+            assert self.engine.sequence == getattr(message, self.sequence_field)
+        return True
+
+
+def spelled(value: Any) -> Any:
+    """Return a value so that equality means: same types, same values, same sign of zero."""
+    if isinstance(value, float):
+        return (float, value, math.copysign(1.0, value))
+    if isinstance(value, list | tuple):
+        return (type(value), [spelled(item) for item in value])
+    if hasattr(value, "__struct_fields__"):
+        return (type(value), [spelled(getattr(value, name)) for name in value.__struct_fields__])
+    return (type(value), value)
+
+
+def sample_frames(name: str) -> list[bytes]:
+    """Return every frame of a venue's golden samples."""
+    folder = Path(str(find_venue(name).__class__.__module__))
+    module = importlib.import_module(f"crossfeed.venues.{name}")
+    folder = Path(str(module.__file__)).parent / "samples"
+    frames: list[bytes] = []
+    for file in sorted(folder.glob("*.jsonl")):
+        for line in file.read_text("utf-8").splitlines():
+            sample = json.loads(line)
+            texts = [*sample.get("before", []), sample.get("frame")]
+            frames += [text.encode() for text in texts if isinstance(text, str)]
+    return frames
+
+
+def recorded_frames(captures: Path, name: str) -> list[bytes]:
+    """Return every frame of a venue's recorded sessions."""
+    path = Path(__file__).parents[1] / "venues" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("recordings", path)
+    assert spec is not None
+    assert spec.loader is not None
+    reader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    frames: list[bytes] = []
+    for file in sorted((captures / FOLDERS[name]).iterdir()):
+        if file.suffix in {".gz", ".jsonl"} and not file.name.endswith(".json.gz"):
+            try:
+                frames += [r.text for r in reader.read_recording(file) if r.kind == "recv"]
+            except gzip.BadGzipFile:
+                continue
+    return frames
+
+
+@pytest.fixture(scope="session")
+def engine_module() -> Any:
+    """Return the compiled decoder; skip where it was not built."""
+    return pytest.importorskip("crossfeed.native._engine", reason="the engine is not built")
+
+
+@pytest.fixture(scope="session")
+def ladder_module() -> Any:
+    """Return the compiled ladders; skip where they were not built."""
+    return pytest.importorskip("crossfeed.native._ladder", reason="the ladders are not built")
+
+
+@pytest.fixture(params=venue_names())
+def pair(request: pytest.FixtureRequest, engine_module: Any) -> Pair:
+    """Return the two decoders of each venue."""
+    return Pair(request.param, engine_module.Engine)

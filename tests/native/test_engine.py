@@ -1,0 +1,232 @@
+"""What the engine accepts, the reference accepts with equal events."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Frames = Callable[[Path, str], list[bytes]]
+
+TRADE = (
+    b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1672515782136,"s":"BTCUSDT","t":12345,'
+    b'"p":"63517.85000000","q":"0.00100000","T":1672515782136,"m":true,"M":true}}'
+)
+DEPTH = (
+    b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1672515782136,"s":"BTCUSDT",'
+    b'"U":157,"u":160,"b":[["0.0024","10"],["0.0023","0.00000000"]],"a":[]}}'
+)
+
+
+@pytest.fixture
+def helpers(request: pytest.FixtureRequest) -> Any:
+    """Return the functions of this folder's conftest."""
+    return next(
+        plugin
+        for name, plugin in request.config.pluginmanager.list_name_plugin()
+        if str(name).endswith("tests/native/conftest.py")
+    )
+
+
+def test_samples_are_equal(pair: Any, helpers: Any):
+    frames = helpers.sample_frames(pair.name)
+    pair.know(frames)
+    assert sum(pair.judge(frame) for frame in frames) > 0
+
+
+@pytest.mark.timeout(120)
+def test_recordings_are_equal(pair: Any, helpers: Any, captures: Path):
+    frames = helpers.recorded_frames(captures, pair.name)
+    pair.know(frames)
+    accepted = sum(pair.judge(frame) for frame in frames)
+    assert accepted > len(frames) * 0.9, f"{accepted} of {len(frames)}"
+
+
+@pytest.fixture
+def binance(engine_module: Any, helpers: Any) -> Any:
+    """Return Binance's decoders, one symbol asked for."""
+    pair = helpers.Pair("binance", engine_module.Engine)
+    pair.know([TRADE])
+    return pair
+
+
+@pytest.mark.parametrize("frame", [TRADE, DEPTH, b"  " + TRADE + b" \r\n"])
+def test_plain_messages_are_accepted(binance: Any, frame: bytes):
+    assert binance.judge(frame)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"t":12345', b'"t":12345,"t":12346'),
+        (b'"t":12345', b'"t":012345'),
+        (b'"t":12345', b'"t":-1'),
+        (b'"t":12345', b'"t":12345.0'),
+        (b'"t":12345,', b""),
+        (b'"63517.85000000"', b'"nan"'),
+        (b'"63517.85000000"', b'"-63517.85"'),
+        (b'"63517.85000000"', b'"0"'),
+        (b'"63517.85000000"', b'"6.3e4"'),
+        (b'"63517.85000000"', b'"63517."'),
+        (b'"63517.85000000"', b'"\\u0036"'),
+        (b'"m":true', b'"m":1'),
+        (b'"m":true', b'"m":"true"'),
+        (b'"M":true', b'"M":True'),
+        (b'"M":true', b'"M":[1,]'),
+        (b'"s":"BTCUSDT"', b'"s":"ETHUSDT"'),
+        (b'"E":1672515782136', b'"E":1672515782'),
+        (b"}}", b"}"),
+        (b"}}", b"}}x"),
+        (b"}}", b"}}{}"),
+    ],
+)
+def test_odd_messages_are_left_to_the_reference(binance: Any, old: bytes, new: bytes):
+    frame = TRADE.replace(old, new)
+    assert frame != TRADE
+    assert not binance.judge(frame)
+    assert binance.engine.code > 0
+
+
+def test_key_order_does_not_matter(binance: Any):
+    inner = (
+        b'{"M":null,"m":false,"T":1672515782136,"x":{"y":[1,"]",{}]},"q":"1","p":"2","t":5,'
+        b'"s":"BTCUSDT","E":1672515782136}'
+    )
+    assert binance.judge(b'{"stream":"btcusdt@trade","data":' + inner + b"}")
+    assert binance.judge(TRADE)
+    assert binance.judge(b'{"stream":"btcusdt@trade","data":' + inner + b"}")
+
+
+def test_symbols_are_read_live(binance: Any):
+    assert binance.judge(TRADE)
+    known = binance.symbols.pop("BTCUSDT")
+    assert not binance.judge(TRADE)
+    binance.symbols["BTCUSDT"] = (known[0], "other")
+    (event,) = binance.engine.decode(TRADE, 1, 2)
+    assert event.unified == "other"
+
+
+def test_raw_is_the_frame_itself_or_nothing(binance: Any, engine_module: Any):
+    (event,) = binance.engine.decode(TRADE, 1, 2)
+    assert event.raw is TRADE
+    routes = binance.pure._routes
+    bare = engine_module.Engine(binance.spec, binance.symbols, routes.guess, keep_raw=False)
+    (event,) = bare.decode(TRADE, 1, 2)
+    assert event.raw is None
+
+
+def test_deep_nesting_is_declined(binance: Any):
+    for depth in (63, 64, 65, 5000):
+        deep = b"[" * depth + b"]" * depth
+        assert binance.judge(TRADE.replace(b'"M":true', b'"M":' + deep)) is (depth <= 64)
+
+
+def test_every_cut_is_declined(binance: Any):
+    for frame in (TRADE, DEPTH):
+        assert not any(binance.judge(frame[:size]) for size in range(len(frame)))
+
+
+def test_many_streams_and_symbols_are_remembered(binance: Any):
+    for number in range(5000):
+        name = f"S{number}USDT"
+        binance.symbols[name] = (name, name)
+        frame = TRADE.replace(b"BTCUSDT", name.encode()).replace(b"btcusdt", name.lower().encode())
+        assert binance.judge(frame) or number > 2900
+
+
+NUMBERS = (
+    b"0",
+    b"-0",
+    b"-0.0",
+    b"1e5",
+    b"1E-2",
+    b"00",
+    b"0.1",
+    b"1.",
+    b".5",
+    b"-1",
+    b"nan",
+    b"Infinity",
+    b"9007199254740993",
+    b"0.1234567890123456789",
+    b"123456789012345678901",
+    b"1" * 41,
+    b"null",
+    b"true",
+    b'"5"',
+    b'""',
+    b"1.7976931348623157",
+    b"+1",
+    b"0x1",
+)
+PIECES = (
+    b'"',
+    b"\\",
+    b",",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b" ",
+    b"\n",
+    b"\x00",
+    b"\xff",
+    b"\xc3\xa9",
+    b"\\u0041",
+    b"null",
+    b'"s":',
+    b'"t":1,',
+    b'"data":',
+    b"[[",
+    b"]]",
+)
+
+
+def mutated(frame: bytes, other: bytes, source: random.Random) -> bytes:
+    """Return a damaged frame."""
+    size = max(len(frame), 1)
+    at, to = sorted((source.randrange(size), source.randrange(size)))
+    match source.randrange(8):
+        case 0:
+            return frame[:at]
+        case 1:
+            return frame[:at] + frame[to:]
+        case 2:
+            return frame[:at] + bytes([source.randrange(256)]) + frame[at + 1 :]
+        case 3:
+            return frame[:at] + source.choice(PIECES) + frame[at:]
+        case 4:
+            return frame[:at] + other[source.randrange(len(other) or 1) :]
+        case 5:
+            return frame[:at] + frame[at:to] * 2 + frame[to:]
+        case 6:
+            digits = [i for i in range(len(frame)) if frame[i : i + 1].isdigit()] or [0]
+            place = source.choice(digits)
+            return frame[:place] + source.choice(NUMBERS) + frame[place + 1 :]
+        case _:
+            texts = frame.split(b'"')
+            if len(texts) > 4:
+                one, two = source.randrange(1, len(texts), 2), source.randrange(1, len(texts), 2)
+                texts[one], texts[two] = texts[two], texts[one]
+            return b'"'.join(texts)
+
+
+@pytest.mark.timeout(600)
+def test_mutants_are_accepted_only_if_equal(
+    pair: Any, helpers: Any, captures: Path, request: pytest.FixtureRequest
+):
+    source = random.Random(20261122)
+    frames = helpers.sample_frames(pair.name)
+    recorded = [f for f in helpers.recorded_frames(captures, pair.name) if len(f) < 3000]
+    frames += source.sample(recorded, min(len(recorded), 400))
+    pair.know(frames)
+    is_long = request.config.getoption("--hypothesis-profile", default="") == "fuzz"
+    accepted = 0
+    for _ in range(400_000 if is_long else 6_000):
+        frame = mutated(source.choice(frames), source.choice(frames), source)
+        if source.random() < 0.2:
+            frame = mutated(frame, source.choice(frames), source)
+        accepted += pair.judge(frame)
+    assert accepted > 100
