@@ -172,3 +172,22 @@ def test_a_process_that_was_stopped_calls_nothing_sound_before_it_has_looked(wor
     for feed in run.feeds.values():
         assert all(trust.current is Trust.SOUND for trust in feed.streams.trusts())
     tally(injected=len(VENUES), detected=len(VENUES), lost=verdict.total("lost"))
+
+
+@pytest.mark.fault("S19")
+@pytest.mark.parametrize("venue", ["coinbase", "kraken"])
+def test_a_halted_market_is_closed_until_the_venue_opens_it(world, tally, venue):
+    requests = [("trade", "BTC/USD"), ("trade", "ETH/USD"), ("book", "ETH/USD"), ("status", "")]
+    run = world(venue, seed=3, rate_per_s=20, requests=requests)
+    feed = run.feeds[venue]
+    run.run(10)
+    halt = FaultRule(kind="halt", symbols=("ETH/USD",), at_s=(0.0,), duration_s=60.0)
+    run.room.simulator.inject(halt)
+    run.run(20)
+    states = {trust.stream: trust.current for trust in feed.streams.trusts()}
+    halted = {s: t for s, t in states.items() if "ETH" in s.symbol}
+    assert set(halted.values()) == {Trust.CLOSED}
+    assert {t for s, t in states.items() if "BTC" in s.symbol} == {Trust.SOUND}
+    run.run(60)
+    assert {trust.current for trust in feed.streams.trusts()} == {Trust.SOUND}
+    tally(injected=1, detected=1, recovered=1)

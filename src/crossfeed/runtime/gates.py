@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BandGate", "HeartbeatGate", "IntervalSorter", "Passage", "StatusGate", "Tee"]
 
-CLOSED_WORDS: Final = frozenset({"delisted", "halt", "halted", "break", "end_of_day", "offline"})
+CLOSED_WORDS: Final = frozenset(
+    {
+        *("delisted", "halt", "halted", "break", "end_of_day", "offline"),
+        *("cancel_only", "maintenance", "work_in_progress"),  # Kraken: nothing trades in these
+    }
+)
 OPEN_WORDS: Final = frozenset({"online", "trading", "open"})
 
 

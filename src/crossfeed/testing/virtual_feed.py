@@ -119,6 +119,10 @@ class VirtualFeed:
         return list(dict.fromkeys([*requests, *trades]))
 
     def _note(self, kind: str, name: str) -> Want:
+        if not name:  # a channel of the whole venue (status)
+            want = self.venue.want(kind, "", self.options)
+            self.streams.open(want, kind, None)
+            return want
         instrument = self.table.resolve(name, quotes=self.venue.profile.quote_order)
         self._symbols[instrument.symbol] = None
         want = self.venue.want(kind, instrument.symbol, self.options)
