@@ -25,23 +25,6 @@ async def quiet(peer) -> None:
     await peer.gone()
 
 
-def sending(*messages: bytes, then: bytes = b"\x03\xe8") -> Callable[..., Awaitable[None]]:
-    """Return a script that is told to go, sends messages and closes with the payload `then`."""
-
-    async def script(peer) -> None:
-        await peer.upgrade()
-        await peer.read_until(TEXT)
-        for message in messages:
-            peer.text(message)
-        peer.frame(CLOSE, then)
-        await peer.gone()
-
-    return script
-
-
-# ── sending under a limit ─────────────────────────────────────────────────────────
-
-
 @pytest.mark.fault("C08")
 async def test_messages_wait_for_their_turn_in_order(serve: Serve, watch) -> None:
     """Messages wait for their turn in order."""

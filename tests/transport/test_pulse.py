@@ -29,9 +29,6 @@ async def quiet(peer) -> None:
     await peer.gone()
 
 
-# ── life signs ────────────────────────────────────────────────────────────────────
-
-
 @pytest.mark.fault("T03")
 async def test_a_peer_that_answers_no_ping_is_given_up_in_time(serve: Serve, watch) -> None:
     """A peer that answers no ping is given up in time."""
