@@ -21,6 +21,7 @@ from crossfeed.errors import (
 )
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.testing.clock import ManualClock
+from crossfeed.transport.address import Address, Resolver
 from crossfeed.transport.canary import AdmissionLimits
 from crossfeed.transport.config import WebSocketConfig
 from crossfeed.transport.gate import VenueGate
@@ -616,10 +617,14 @@ async def test_an_address_that_swallows_everything_costs_the_connect_timeout(
     async def swallow(*_args: object) -> None:
         await asyncio.Event().wait()
 
+    async def lookup(_host: str, _port: int) -> list[Address]:
+        return [Address(socket.AF_INET, ("127.0.0.1", 1))]  # the system's takes a thread, real time
+
     monkeypatch.setattr(loop, "sock_connect", swallow)
     clock = ManualClock()
     config = WebSocketConfig(url="ws://127.0.0.1:1/", max_reconnect_attempts=1)
-    manager = WebSocketManager(config, clock=clock, random=random.Random(1))
+    resolver = Resolver(clock, lookup)
+    manager = WebSocketManager(config, clock=clock, random=random.Random(1), resolver=resolver)
     connecting = asyncio.ensure_future(manager.connect())
     await clock.advance(9.9)
     assert not connecting.done()
