@@ -105,6 +105,98 @@ def watch(
 
 
 @app.command
+def record(  # noqa: PLR0913 - one parameter is one option
+    *symbols: str,
+    out: Annotated[Path, Parameter(help="Folder of the journal.")],
+    venues: Venues = "",
+    kinds: Annotated[
+        str, Parameter(help="Kinds of data, separated by commas.")
+    ] = "trade,book,book_ticker",
+    config: Annotated[Path | None, Parameter(help="Configuration file (TOML).")] = None,
+    sim: Annotated[
+        bool, Parameter(negative="", help="Record simulated venues instead of the real ones.")
+    ] = False,
+    seconds: Seconds = 0.0,
+    flush_ms: Annotated[float, Parameter(help="Most that a killed process loses.")] = 100.0,
+    synced: Annotated[
+        bool, Parameter(negative="", help="Flush within 4 ms and sync after each flush.")
+    ] = False,
+    segment_mb: Annotated[float, Parameter(help="A file is closed at this size ...")] = 256.0,
+    segment_minutes: Annotated[float, Parameter(help="... or at this age.")] = 60.0,
+    keep_gb: Annotated[float, Parameter(help="Delete the oldest files beyond; 0: never.")] = 0.0,
+    keep_days: Annotated[float, Parameter(help="Delete files older than; 0: never.")] = 0.0,
+    queue_mb: Annotated[float, Parameter(help="What may wait for a slow disk.")] = 64.0,
+    summary: Summary = False,
+) -> int:
+    """Record everything that venues send, for months if need be. Ctrl-C or SIGTERM ends it."""
+    from crossfeed.cli.record import RecordOptions, run_record
+    from crossfeed.journal.options import JournalOptions
+
+    journal = JournalOptions(
+        flush_ms=flush_ms,
+        profile="synced" if synced else "normal",
+        segment_bytes=round(segment_mb * 1e6),
+        segment_s=segment_minutes * 60.0,
+        keep_bytes=round(keep_gb * 1e9),
+        keep_s=keep_days * 86_400.0,
+        queue_bytes=round(queue_mb * 1e6),
+    )
+    options = RecordOptions(
+        symbols=symbols,
+        venues=_split(venues),
+        kinds=_split(kinds),
+        folder=str(out),
+        journal=journal,
+        config=str(config or ""),
+        seconds=seconds,
+        is_simulated=sim,
+        is_summary=summary,
+    )
+    return run(run_record(options))
+
+
+@app.command
+def replay(  # noqa: PLR0913 - one parameter is one option
+    *folders: Path,
+    speed: Annotated[
+        float, Parameter(help="1: as recorded, 10: ten times as fast, 0: as fast as possible.")
+    ] = 0.0,
+    start: Annotated[
+        str, Parameter(name="--from", help="Begin here: 2026-11-22T10:00:00Z, or ns since 1970.")
+    ] = "",
+    end: Annotated[str, Parameter(name="--to", help="End here.")] = "",
+    feeds: Annotated[str, Parameter(help="Only these feeds, separated by commas.")] = "",
+    kinds: Annotated[str, Parameter(help="With --json: only these kinds of events.")] = "",
+    serve: Annotated[
+        bool, Parameter(negative="", help="Serve the venues' own protocols from the journal.")
+    ] = False,
+    host: Annotated[str, Parameter(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="First port to serve on; 0 takes free ones.")] = 0,
+    is_json: Annotated[
+        bool, Parameter(name="--json", negative="", help="Print one JSON object per event.")
+    ] = False,
+    summary: Summary = False,
+) -> int:
+    """Play a recording through the same cores and books as live."""
+    from crossfeed.cli.replay import ReplayOptions, run_replay
+
+    options = ReplayOptions(
+        folders=tuple(str(folder) for folder in folders),
+        speed=speed,
+        start=start,
+        end=end,
+        feeds=_split(feeds),
+        kinds=_split(kinds),
+        is_served=serve,
+        host=host,
+        port=port,
+        is_json=is_json,
+        is_summary=summary,
+    )
+    return run(run_replay(options))
+
+
+@app.command
 def sim(  # noqa: PLR0913 - one parameter is one option
     *symbols: str,
     venues: Venues = DEFAULT_VENUES,

@@ -318,6 +318,8 @@ class FeedReplay:
 
     def _answer(self, record: Record) -> None:
         meta, body = split_body(record.payload)
+        if meta.get("is_metadata"):
+            return  # what was read from it is the next record
         given = _Arguments(meta | {"now_ns": record.wall_ns, "mono_ns": record.mono_ns})
         request, status = given.get("request", RestRequest), given.get("status", int)
         core, out = self._core(record.line), Output()

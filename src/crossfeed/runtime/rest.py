@@ -77,7 +77,8 @@ class RestDesk:
         session = self._session
         if session.settings.metadata == "auto" and not self._learned:
             now_ns = session.clock.now_ns()
-            cached = self._cache.load(now_ns)
+            # A recording holds the venue's own answer, so that a replay server can give it.
+            cached = self._cache.load(now_ns) if session.tap is None else None
             if cached is not None:
                 self._adopt(cached)
                 self._learned = True
@@ -92,6 +93,10 @@ class RestDesk:
         request = session.venue.instruments_request()
         try:
             status, body = await self._call(request, URGENT, session.settings.metadata_deadline_s)
+            if session.tap is not None:
+                mono_ns = session.clock.monotonic_ns()
+                now_ns = session.clock.now_ns()
+                session.tap.answered("", request, status, body, now_ns, mono_ns, is_metadata=True)
             instruments = session.venue.parse_instruments(status, body)
         except CrossfeedError as error:
             log.warning(

@@ -263,6 +263,11 @@ class Connection(asyncio.Protocol):
         )
         self._later(CLOSE_WAIT_S, self._transport.abort)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes written here and not yet taken by the system."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def abort(self) -> None:
         """End at once."""
         if self._transport is not None:
@@ -323,6 +328,10 @@ class PortServer:
         """Write what all sessions have to say."""
         for connection in tuple(self.connections):
             connection.flush()
+
+    def unsent_bytes(self, session: Session) -> int:
+        """Return what a session's connection still has to write; 0 if it is gone."""
+        return sum(c.unsent_bytes for c in self.connections if c.session is session)
 
     async def close(self) -> None:
         """Stop listening and end all connections."""

@@ -1,0 +1,291 @@
+"""`crossfeed record`: write everything that venues send into a journal, for months if need be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct, structs
+from rich.console import Console
+from rich.status import Status
+
+from crossfeed.cli.session import interruptible, no_data, print_json
+from crossfeed.cli.simulated import SimulatedVenues
+from crossfeed.clients.venue_client import VenueClient
+from crossfeed.errors import (
+    ConfigError,
+    ConnectFailedError,
+    CrossfeedError,
+    JournalError,
+    UnknownSymbolError,
+)
+from crossfeed.journal.options import JournalOptions
+from crossfeed.journal.records import Loss
+from crossfeed.runtime.clock import SystemClock
+from crossfeed.runtime.config import FileConfig, load_config
+from crossfeed.runtime.recording import Recorder
+from crossfeed.runtime.settings import FeedSettings
+from crossfeed.runtime.tasks import TaskOwner
+
+__all__ = ["RecordOptions", "RecordRun", "run_record"]
+
+log = logging.getLogger("crossfeed.record")
+
+DEFAULT_VENUES: Final = ("binance", "coinbase", "kraken")
+DEFAULT_KINDS: Final = ("trade", "book", "book_ticker")
+SIMULATED_RATE_PER_S: Final = 200.0
+LOOK_S: Final = 0.25
+LIVE_INTERVAL_S: Final = 0.5
+LINE_INTERVAL_S: Final = 60.0
+RETRY_S_MIN: Final = 1.0
+RETRY_S_MAX: Final = 60.0
+SHUTDOWN_DEADLINE_S: Final = 5.0
+
+
+class RecordOptions(Struct, frozen=True, kw_only=True):
+    """What `crossfeed record` was told; empty values are taken from the file, then the defaults."""
+
+    symbols: tuple[str, ...]
+    venues: tuple[str, ...]
+    kinds: tuple[str, ...]
+    folder: str
+    journal: JournalOptions
+    config: str = ""
+    seconds: float = 0.0
+    is_simulated: bool = False
+    is_summary: bool = False
+
+
+class RecordRun:
+    """Clients of several venues that record into one journal. Made, run and stopped once.
+
+    Args:
+        recorder: Where to; started and closed by the caller.
+        symbols: Symbols; a venue that does not list one is done without it.
+        kinds: Kinds of data.
+        venues: Venues with their settings.
+
+    Raises:
+        ConfigError: A venue, kind or symbol that cannot work.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        symbols: tuple[str, ...],
+        kinds: tuple[str, ...],
+        venues: Mapping[str, FeedSettings],
+    ) -> None:
+        """Check the configuration; nothing is connected yet."""
+        self.recorder = recorder
+        self.clients = {
+            name: VenueClient(name, settings=settings, recorder=recorder)
+            for name, settings in venues.items()
+        }
+        self.unreachable: dict[str, CrossfeedError] = {}
+        self._symbols = symbols
+        self._kinds = kinds
+        self._clock = SystemClock()
+        self._tasks = TaskOwner("crossfeed:record", self._failed)
+        self._failure: BaseException | None = None
+        recorder.on_resume(self._resumed)
+
+    def _failed(self, error: BaseException) -> None:
+        self._failure = error
+
+    async def start(self) -> None:
+        """Connect to all venues; those that cannot be reached are tried again for ever.
+
+        Raises:
+            ConfigError: A symbol that no venue lists, or a kind one does not have.
+        """
+        await asyncio.gather(*(client.learn_instruments() for client in self.clients.values()))
+        listed: set[str] = set()
+        for client in self.clients.values():
+            own = [symbol for symbol in self._symbols if _lists(client, symbol)]
+            listed.update(own)
+            await client.subscribe(own, self._kinds)
+        missing = [symbol for symbol in self._symbols if symbol not in listed]
+        if missing:
+            raise UnknownSymbolError(f"no venue lists {', '.join(missing)}")
+        await asyncio.gather(*(self._connect(name) for name in self.clients))
+        for name in self.unreachable:
+            self._tasks.spawn(self._keep_trying(name), name)
+
+    async def _connect(self, name: str) -> bool:
+        try:
+            await self.clients[name].connect()
+        except ConfigError:
+            raise
+        except CrossfeedError as error:
+            self.unreachable[name] = error
+            log.warning("%s is not recorded for now: %s", name, error)
+            return False
+        self.unreachable.pop(name, None)
+        return True
+
+    async def _keep_trying(self, name: str) -> None:
+        wait_s = RETRY_S_MIN
+        while True:
+            await self._clock.sleep(wait_s)
+            if await self._connect(name):
+                return
+            wait_s = min(RETRY_S_MAX, wait_s * 2)
+
+    def _resumed(self, loss: Loss) -> None:
+        """After a hole in the recording the books need new images to be of use in it."""
+        log.warning("recording goes on after %d lost records", loss.records)
+        for client in self.clients.values():
+            for symbol in {trust.stream.symbol for trust in client.trusts()}:
+                with contextlib.suppress(UnknownSymbolError):
+                    client.resync(symbol)
+
+    def check(self) -> None:
+        """Look whether everything that must run does.
+
+        Raises:
+            JournalError: The writer has ended before its time.
+            CrossfeedError: What a background task failed with.
+        """
+        if not self.recorder.writer.is_alive:
+            raise JournalError(f"the recorder ended: {self.recorder.writer.failure!r}")
+        if isinstance(self._failure, CrossfeedError):
+            raise self._failure
+        if self._failure is not None:
+            raise ConnectFailedError(f"a background task failed: {self._failure!r}")
+
+    async def stop(self) -> None:
+        """End the clients. Stopping twice is harmless."""
+        await self._tasks.close()
+        await asyncio.gather(*(client.close() for client in self.clients.values()))
+
+    def summary(self) -> dict[str, Any]:
+        """Return what there is to tell."""
+        stats = structs.asdict(self.recorder.stats())
+        feeds = {name: client.get_stats() for name, client in self.clients.items()}
+        return stats | {
+            "folder": self.recorder.writer.folder,
+            "frames": {name: each["frames"] for name, each in feeds.items()},
+            "gaps": sum(each["gaps"] for each in feeds.values()),
+            "gaps_open": sum(each["gaps_open"] for each in feeds.values()),
+            "states": {name: each["state"] for name, each in feeds.items()},
+            "unreachable": {name: str(error) for name, error in self.unreachable.items()},
+        }
+
+
+def _lists(client: VenueClient, symbol: str) -> bool:
+    try:
+        client.instrument(symbol)
+    except UnknownSymbolError:
+        return False
+    return True
+
+
+async def run_record(options: RecordOptions) -> int:
+    """Record until the time is over, Ctrl-C or SIGTERM; return 0 only if every venue sent data.
+
+    Raises:
+        ConfigError: A venue, symbol, kind, option or file that cannot work.
+        JournalError: The folder cannot be written, or the recorder ended before its time.
+    """
+    file = load_config(options.config) if options.config else FileConfig()
+    venues = tuple(options.venues or file.aggregator.exchanges or file.venues or DEFAULT_VENUES)
+    symbols = options.symbols or tuple(file.aggregator.symbols)
+    if not symbols:
+        raise ConfigError("name at least one symbol, like: crossfeed record BTC/USD")
+    kinds = options.kinds or DEFAULT_KINDS
+    async with contextlib.AsyncExitStack() as stack:
+        settings = {name: file.venues.get(name, FeedSettings()) for name in venues}
+        if options.is_simulated:
+            simulated = await stack.enter_async_context(
+                SimulatedVenues(venues, symbols, rate_per_s=SIMULATED_RATE_PER_S, seed=1)
+            )
+            settings = {name: simulated.settings(name) for name in venues}
+        recorder = Recorder(options.folder, options.journal)
+        run = RecordRun(recorder, symbols, kinds, settings)
+        recorder.start()
+        for found in recorder.writer.recovered:
+            print(f"mended {found.path}: {found.records:,} records, {found.cut_bytes} bytes cut")
+        try:
+            await _watch(run, options)
+            summary = run.summary()
+        finally:
+            async with asyncio.timeout(SHUTDOWN_DEADLINE_S):
+                await run.stop()
+            await recorder.close(SHUTDOWN_DEADLINE_S)
+    summary |= structs.asdict(recorder.stats()) | {"is_recording": False}
+    if options.is_summary:
+        print_json(summary)
+    else:
+        print(line_of(summary), flush=True)
+    silent = [name for name, frames in summary["frames"].items() if not frames]
+    if silent:
+        raise no_data(silent, options.seconds)
+    return 0
+
+
+async def _watch(run: RecordRun, options: RecordOptions) -> None:
+    """Start, and show how it goes until the end."""
+    over, clock = asyncio.Event(), SystemClock()
+    is_live = sys.stdout.isatty() and not options.is_summary
+    with interruptible(over), contextlib.ExitStack() as stack:
+        starting = asyncio.ensure_future(run.start())
+        ending = asyncio.ensure_future(over.wait())
+        await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return
+        await starting
+        status = stack.enter_context(Console().status("recording ...")) if is_live else None
+        begun_ns = shown_ns = clock.monotonic_ns()
+        before = run.summary()
+        while not over.is_set():
+            now_ns = clock.monotonic_ns()
+            if options.seconds and now_ns - begun_ns >= options.seconds * 1e9:
+                break
+            run.check()
+            elapsed_s = (now_ns - shown_ns) / 1e9
+            if elapsed_s >= (LIVE_INTERVAL_S if is_live else LINE_INTERVAL_S):
+                shown_ns, before = now_ns, _show(run, before, elapsed_s, status, options)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await over.wait()
+        ending.cancel()
+
+
+def _show(
+    run: RecordRun,
+    before: dict[str, Any],
+    elapsed_s: float,
+    status: Status | None,
+    options: RecordOptions,
+) -> dict[str, Any]:
+    """Show the state once; return it."""
+    now = run.summary()
+    text = line_of(now, (now["records"] - before["records"]) / elapsed_s)
+    if status is not None:
+        status.update(text)
+    elif not options.is_summary:
+        print(text, flush=True)
+    return now
+
+
+def line_of(summary: Mapping[str, Any], rate_per_s: float = 0.0) -> str:
+    """Return a recording's state as one line."""
+    ratio = summary["bytes_in"] / summary["bytes_out"] if summary["bytes_out"] else 0.0
+    parts = [
+        f"{summary['records']:,} records",
+        f"{rate_per_s:,.0f}/s" if rate_per_s else "",
+        f"{summary['bytes_out'] / 1e6:,.1f} MB (1/{ratio:.1f})",
+        f"queue {summary['queue_bytes'] / 1e6:.1f} MB",
+        f"gaps {summary['gaps']} ({summary['gaps_open']} open)",
+        f"lost {summary['lost_records']:,}" if summary["lost_records"] else "",
+        f"NOT RECORDING: {summary['failure']}" if summary["failure"] else "",
+        *(f"{name}: {state}" for name, state in summary["states"].items() if state != "connected"),
+    ]
+    return "  ".join(part for part in parts if part)
