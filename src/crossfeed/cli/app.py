@@ -277,6 +277,38 @@ def faultproxy(  # noqa: PLR0913 - one parameter is one option
     return run(run_proxy(to, faults, port=port, seed=seed, seconds=seconds))
 
 
+StoreFolder = Annotated[Path, Parameter(name="--store", help="Folder of the store.")]
+
+
+@app.command
+def compact(
+    journal: Annotated[Path, Parameter(help="Folder of the journal.")],
+    *,
+    store: StoreFolder,
+    is_json: Json = False,
+) -> int:
+    """Turn the sealed segments of a journal into Parquet files, each segment once."""
+    from crossfeed.cli.compact import run_compact
+
+    return run_compact(journal, store, is_json=is_json)
+
+
+@app.command
+def query(
+    sql: Annotated[str, Parameter(help="One SELECT, in quotes.")],
+    *,
+    store: StoreFolder,
+    format_: Annotated[
+        str, Parameter(name="--format", help="table, csv, json, parquet or arrow.")
+    ] = "",
+    out: Annotated[Path | None, Parameter(help="Write to this file.")] = None,
+) -> int:
+    """Ask a store in SQL: trades, quotes, books, gaps, ohlcv('1 minute'), spread('1 second')."""
+    from crossfeed.cli.query import run_query
+
+    return run_query(sql, store, format_, out)
+
+
 Pid = Annotated[int, Parameter(help="Process id of the feed, where several run.")]
 
 
@@ -294,6 +326,26 @@ def resync(venue: str, symbol: str, *, pid: Pid = 0) -> int:
     from crossfeed.cli.control import run_resync
 
     return run(run_resync(venue, symbol, pid))
+
+
+@app.command
+def bench(
+    *scenarios: str,
+    rounds: Annotated[int, Parameter(help="Interleaved rounds; 0: 3, or 5 with --full.")] = 0,
+    share: Annotated[
+        float, Parameter(help="Share of each scenario's messages; 0: by itself.")
+    ] = 0.0,
+    full: Annotated[
+        bool, Parameter(negative="", help="Every scenario, latency, growth and memory (20 min).")
+    ] = False,
+    output: Annotated[str, Parameter(help="Write the tables to this Markdown file.")] = "",
+) -> int:
+    """Measure the whole path over loopback beside floors: CPU a message, latency, memory."""
+    from crossfeed.cli.bench import BenchOptions, run_bench
+
+    return run_bench(
+        BenchOptions(names=scenarios, rounds=rounds, share=share, is_full=full, output=output)
+    )
 
 
 @app.command

@@ -7,7 +7,7 @@ there); what is not, it refuses, and the caller goes on with the pure ladder.
 
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from libc.math cimport rint
+from libc.math cimport INFINITY, rint
 from libc.stdlib cimport qsort
 from libc.string cimport memmove
 
@@ -79,36 +79,46 @@ cdef class Levels:
     """Bids and offers.
 
     Attributes:
-        unknown: Removals of prices the book does not hold, by the last `apply`.
-        outside: Levels outside the window, by the last `apply`.
+        unknown: Removals of prices the book did not hold, by `apply`.
+        outside: Levels outside the window, by `apply`.
+        floor: Bids below are not kept.
+        ceiling: Offers above are not kept.
+        price_limit: Prices from here on no float holds exactly.
+        size_limit: Sizes from here on no float holds exactly.
     """
 
     cdef Side bids
     cdef Side asks
-    cdef readonly Py_ssize_t unknown
-    cdef readonly Py_ssize_t outside
+    cdef public Py_ssize_t unknown
+    cdef public Py_ssize_t outside
+    cdef public double floor
+    cdef public double ceiling
+    cdef public double price_limit
+    cdef public double size_limit
 
     def __cinit__(self):
         self.bids.levels = self.asks.levels = NULL
+        self.ceiling = self.price_limit = self.size_limit = INFINITY
 
     def __dealloc__(self):
         PyMem_Free(self.bids.levels)
         PyMem_Free(self.asks.levels)
 
-    def apply(
-        self, list bids, list asks, double floor, double ceiling, double price_limit,
-        double size_limit,
-    ):
+    def apply(self, bids, asks):
         """Set levels in order; return False at the first number that is no exact float."""
-        self.unknown = self.outside = 0
-        return self._apply(&self.bids, bids, 1.0, floor, price_limit, size_limit) and self._apply(
-            &self.asks, asks, -1.0, -ceiling, price_limit, size_limit
-        )
+        cdef Py_ssize_t unknown = self.unknown
+        cdef Py_ssize_t outside = self.outside
+        if type(bids) is not list or type(asks) is not list:
+            return False
+        if self._apply(&self.bids, <list> bids, 1.0, self.floor) and self._apply(
+            &self.asks, <list> asks, -1.0, -self.ceiling
+        ):
+            return True
+        # The caller does it all again, and counts again.
+        self.unknown, self.outside = unknown, outside
+        return False
 
-    cdef bint _apply(
-        self, Side *side, list changes, double sign, double worst, double price_limit,
-        double size_limit,
-    ) except -1:
+    cdef int _apply(self, Side *side, list changes, double sign, double worst) except -1:
         cdef double price, size, key
         cdef Py_ssize_t at
         cdef bint is_there
@@ -128,7 +138,7 @@ cdef class Levels:
                     if key < worst:
                         self.outside += 1
                         continue
-                    if price >= price_limit:
+                    if price >= self.price_limit:
                         return False
                     _reserve(side, side.count + 1)
                     memmove(
@@ -138,7 +148,7 @@ cdef class Levels:
                     side.count += 1
                     side.levels[at].key = key
                 side.levels[at].size = size
-                if size >= size_limit:
+                if size >= self.size_limit:
                     return False
             elif is_there:
                 side.count -= 1
@@ -149,15 +159,11 @@ cdef class Levels:
                 self.unknown += 1
         return True
 
-    def load(self, list bids, list asks, double price_limit, double size_limit):
+    def load(self, list bids, list asks):
         """Replace everything, in whatever order; return False if a number is no exact float."""
-        return self._load(&self.bids, bids, 1.0, price_limit, size_limit) and self._load(
-            &self.asks, asks, -1.0, price_limit, size_limit
-        )
+        return bool(self._load(&self.bids, bids, 1.0) and self._load(&self.asks, asks, -1.0))
 
-    cdef bint _load(
-        self, Side *side, list levels, double sign, double price_limit, double size_limit
-    ) except -1:
+    cdef int _load(self, Side *side, list levels, double sign) except -1:
         cdef double price, size, key
         cdef Py_ssize_t count = 0
         cdef Py_ssize_t at
@@ -175,7 +181,7 @@ cdef class Levels:
             price, size = PyFloat_AS_DOUBLE(pair[0]), PyFloat_AS_DOUBLE(pair[1])
             if size == 0.0:
                 continue
-            if price >= price_limit or size >= size_limit:
+            if price >= self.price_limit or size >= self.size_limit:
                 return False
             key = sign * price
             if count:

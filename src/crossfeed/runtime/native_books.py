@@ -45,13 +45,28 @@ class NativeLadder(Ladder):
         self._levels: Any = None
         super().__init__(price_scale, size_scale)
         self._levels = self.levels_type()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the arrays what they may hold."""
+        levels = self._levels
+        if levels is not None:
+            levels.floor, levels.ceiling = self.bid_floor, self.ask_ceiling
+            levels.price_limit, levels.size_limit = self._price_limit, self._size_limit
+
+    def set_scales(self, price_scale: int, size_scale: int) -> None:
+        """See `Ladder.set_scales`."""
+        super().set_scales(price_scale, size_scale)
+        self._tell()
 
     def _give_up(self) -> None:
         """Go on with lists and dicts."""
         levels = self._levels
         if levels is None:
             return
+        unknown, outside = self.unknown_removals, self.out_of_window
         self._levels = None
+        self.unknown_removals, self.out_of_window = unknown, outside
         _PURE.bids.__set__(self, levels.keys()[0])
         _PURE.asks.__set__(self, levels.keys()[1])
         _PURE.bid_sizes.__set__(self, levels.sizes()[0])
@@ -60,17 +75,7 @@ class NativeLadder(Ladder):
     def apply(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """See `Ladder.apply`."""
         levels = self._levels
-        if (
-            levels is not None
-            and type(bids) is list
-            and type(asks) is list
-            and levels.apply(
-                bids, asks, self.bid_floor, self.ask_ceiling, self._price_limit,
-                self._size_limit,
-            )
-        ):  # fmt: skip
-            self.unknown_removals += levels.unknown
-            self.out_of_window += levels.outside
+        if levels is not None and levels.apply(bids, asks):
             return True
         self._give_up()
         return super().apply(bids, asks)
@@ -83,11 +88,10 @@ class NativeLadder(Ladder):
     def load(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """See `Ladder.load`."""
         self.clear()
-        limits = (self._price_limit, self._size_limit)
-        if self._levels.load(list(bids), list(asks), *limits):
+        if self._levels.load(list(bids), list(asks)):
             return True
         # A price written twice, or an integer among the floats: once more, in their plain form.
-        if self._levels.load(_plain(bids), _plain(asks), *limits):
+        if self._levels.load(_plain(bids), _plain(asks)):
             return True
         self._levels.clear()
         return False
@@ -104,6 +108,7 @@ class NativeLadder(Ladder):
         self._levels.clear()
         self.bid_floor, self.ask_ceiling = _UNCUT
         self.has_wide = False
+        self._tell()
 
     def cut(self, depth: int) -> int:
         """See `Ladder.cut`."""
@@ -116,6 +121,7 @@ class NativeLadder(Ladder):
             super().limit_window(bid_floor, ask_ceiling)
             return
         self.bid_floor, self.ask_ceiling = bid_floor, ask_ceiling
+        self._tell()
         self.out_of_window += self._levels.limit(bid_floor, ask_ceiling)
 
     def best(self) -> tuple[float, float, float, float] | None:
@@ -199,6 +205,25 @@ def _view(name: str, at: int, method: str) -> property:
     return property(read, slot.__set__)
 
 
+def _counter(name: str, source: str) -> property:
+    """Make a counter that goes on in the arrays."""
+    slot: Any = getattr(Ladder, name)
+
+    def read(ladder: Any) -> int:  # noqa: ANN401 - a class made at run time
+        levels = ladder._levels  # noqa: SLF001
+        counted: int = slot.__get__(ladder)
+        return counted if levels is None else counted + int(getattr(levels, source))
+
+    def write(ladder: Any, value: int) -> None:  # noqa: ANN401 - a class made at run time
+        slot.__set__(ladder, value)
+        if ladder._levels is not None:  # noqa: SLF001
+            setattr(ladder._levels, source, 0)  # noqa: SLF001
+
+    return property(read, write)
+
+
+setattr(NativeLadder, "unknown_removals", _counter("unknown_removals", "unknown"))  # noqa: B010
+setattr(NativeLadder, "out_of_window", _counter("out_of_window", "outside"))  # noqa: B010
 for _at, _name in enumerate(("bids", "asks")):
     setattr(NativeLadder, _name, _view(_name, _at, "keys"))
     setattr(NativeLadder, f"{_name[:-1]}_sizes", _view(f"{_name[:-1]}_sizes", _at, "sizes"))
