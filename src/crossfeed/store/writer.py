@@ -191,6 +191,11 @@ class SourceWriter:
         self._held.clear()
         shutil.rmtree(self._staging, ignore_errors=True)
 
+    @property
+    def markets(self) -> set[tuple[str, str]]:
+        """The (venue, symbol) pairs written so far, those held in memory not counted."""
+        return {(file.venue, file.symbol) for file in self._files}
+
     def add(self, events: Iterable[MarketData]) -> None:
         """Take events in the order of arrival.
 
