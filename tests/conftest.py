@@ -56,6 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if not mark.args or not known.issuperset(mark.args):
                 message = f"{item.nodeid}: fault{mark.args} is not in tests/faults.toml"
                 raise pytest.UsageError(message)
+            item.user_properties.append(("faults", list(mark.args)))  # for tools/faults_report.py
 
 
 @pytest.fixture(scope="session")

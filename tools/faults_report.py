@@ -30,7 +30,6 @@ class Recorder:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._ids: dict[str, list[str]] = {}
         self.outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.tallies: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -38,16 +37,16 @@ class Recorder:
         self.losses: Counter[str] = Counter()
         self.reasons: dict[str, str] = {}
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Remember which ids each test proves."""
-        for item in session.items:
-            marks = item.iter_markers("fault")
-            faults = [str(fault) for mark in marks for fault in mark.args]
-            self._ids[item.nodeid] = list(dict.fromkeys(faults))
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test's outcome once: its call, or the phase that kept it from being called."""
-        ids = self._ids.get(report.nodeid, [])
+        ids = list(
+            dict.fromkeys(
+                str(fault)
+                for name, faults in report.user_properties
+                if name == "faults" and isinstance(faults, list)
+                for fault in faults
+            )
+        )
         for fault in ids:
             self.seconds[fault] += report.duration
             if report.when == "call" or report.outcome != "passed":
@@ -142,7 +141,8 @@ def main(options: list[str]) -> int:
     chosen = [option for option in options if option != "--short"]
     started = time.monotonic()
     code = pytest.main(
-        ["-m", "fault", "-p", "no:randomly", "--timeout=600", "-q", *chosen], plugins=[recorder]
+        ["-m", "fault", "-p", "no:randomly", "--timeout=900", "-q", "-n2", *chosen],
+        plugins=[recorder],
     )
     table, totals = catalogue_table(recorder)
     figures, are_met = figures_table(recorder, is_full=is_full)

@@ -63,9 +63,9 @@ CUTS = FaultRule(kind="cut", mode="reset", every_s=11.0)
 def test_nothing_is_lost_unseen_and_all_is_sound_again(world, is_full, tally, name):
     rules = [ENDS[name][1], CUTS] if name in NEED_CUTS else [ENDS[name][1]]
     injected = late = lost = 0
-    for seed in range(1, 4 if is_full else 2):
+    for seed in range(1, 3 if is_full else 2):
         run = world(*VENUES, seed=seed, rate_per_s=15, faults=rules)
-        run.run(150 if is_full else 36)
+        run.run(120 if is_full else 36)
         run.drain(grace_s=70 if "1013" in name else 12)
         verdict = run.verdict()
         # A message of level2_batch that never came cannot be noticed: the channel has no numbers.
@@ -181,7 +181,7 @@ def test_a_hundred_connections_come_back_within_their_limits(world, is_full, tal
     first: list[float] = []
     last: list[float] = []
     densest = 0
-    for seed in range(20 if is_full else 2):
+    for seed in range(12 if is_full else 2):
         run = world(
             "binance",
             requests=[("trade", symbol) for symbol in symbols],

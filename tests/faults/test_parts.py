@@ -67,7 +67,7 @@ def test_a_venue_that_is_down_harms_no_other(world):
 def test_many_seeds_of_a_harsh_hour(world, is_full, tally, figure):
     """Safety: faults of all kinds come and go; whatever the seed, nothing is lost unseen."""
     hours = 200 if is_full else 4
-    began = time.perf_counter()
+    began = time.process_time()
     injected = lost = 0
     for seed in range(hours):
         venue = VENUES[seed % len(VENUES)]
@@ -88,6 +88,6 @@ def test_many_seeds_of_a_harsh_hour(world, is_full, tally, figure):
         assert verdict.violations == [], f"seed {1_000 + seed}, {venue}"
         injected += run.room.ledger.faults.total()
         lost += verdict.total("lost")
-    took_s = time.perf_counter() - began
+    took_s = time.process_time() - began
     tally(injected=injected, detected=injected, lost=lost, doubled=0)
-    figure(f"{hours} seeds x {'1 h' if is_full else '10 min'} of faults", took_s, 180.0, "s")
+    figure(f"{hours} seeds x {'1 h' if is_full else '10 min'} of faults, CPU", took_s, 180.0, "s")
