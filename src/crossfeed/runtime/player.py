@@ -195,6 +195,11 @@ class Player:
             self._hooks.on_feed(feed)
 
     @property
+    def segment(self) -> int:
+        """Number of the segment that the block last given out is of; 0 before the first."""
+        return self._segment
+
+    @property
     def losses(self) -> list[Loss]:
         """What the journal itself says it lacks, as far as it was read."""
         return self.journal.losses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -25,7 +25,7 @@ from crossfeed.model.events import (
 from crossfeed.model.status import FeedStatus, Gap
 from crossfeed.model.trust import Side
 from crossfeed.store.packages import package
-from crossfeed.store.ticks import ExactOf, units_of
+from crossfeed.store.ticks import units_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -107,10 +107,12 @@ def take(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
     for name, values in rows.columns.items():
         if not isinstance(values, list):
             columns[name] = values[chosen]
-        elif values.count(values[0]) == rows.length:
-            columns[name] = values[:count]
+            continue
+        texts = cast("list[Any]", values)
+        if texts.count(texts[0]) == rows.length:
+            columns[name] = texts[:count]
         else:
-            columns[name] = [each for each, is_in in zip(values, chosen, strict=True) if is_in]
+            columns[name] = [each for each, is_in in zip(texts, chosen, strict=True) if is_in]
     return Rows(columns, count, [])
 
 
@@ -134,13 +136,13 @@ def add_numbers(
     np = package("numpy")
     names = list(values)
     filled = np.stack([np.ma.filled(each, 0.0) for each in values.values()])
-    asked: ExactOf | None = None
-    if exact_of is not None:
 
-        def asked(column: int, row: int) -> Decimal | None:
-            return None if filled[column, row] == 0.0 else exact_of(names[column], row)
+    def asked(column: int, row: int) -> Decimal | None:
+        if exact_of is None or filled[column, row] == 0.0:
+            return None
+        return exact_of(names[column], row)
 
-    found = units_of(filled, 0, asked)
+    found = units_of(filled, 0, None if exact_of is None else asked)
     for index, (name, each) in enumerate(values.items()):
         units = found.units[index]
         columns[name] = np.ma.array(units, mask=each.mask) if np.ma.isMA(each) else units

@@ -1,0 +1,191 @@
+"""`crossfeed compact`: the sealed segments of a journal into a store, each segment once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from crossfeed.errors import CrossfeedError, JournalError
+from crossfeed.journal.reader import Journal
+from crossfeed.journal.records import Record, RecordKind
+from crossfeed.model.events import MarketData
+from crossfeed.model.instrument import Instrument
+from crossfeed.runtime.player import Player, PlayerHooks
+from crossfeed.runtime.replay import FeedReplay
+from crossfeed.store.writer import Commit, SourceWriter, StoreWriter
+
+__all__ = ["Compaction", "run_compact"]
+
+
+class Segment(NamedTuple):
+    """One sealed segment: its number, the run it is of, and its name as a source."""
+
+    number: int
+    run: bytes
+    source: str
+
+
+class Compaction(PlayerHooks):
+    """Plays a journal and stores what its feeds give out, segment by segment.
+
+    Books are built over a whole run of the recorder, so playing begins where the run of the first
+    missing segment began; what is stored already is played and not stored again.
+
+    Attributes:
+        commits: What was stored.
+        segments: The sealed segments, in the order of recording.
+        missing: Those of them that were not in the store at the start.
+    """
+
+    def __init__(self, journal: str | Path, store: StoreWriter) -> None:
+        """Look what there is.
+
+        Raises:
+            JournalError: There is no journal.
+        """
+        self.commits: list[Commit] = []
+        self.segments = list(_sealed(Journal(journal)))
+        self.missing = [each for each in self.segments if not store.has(each.source)]
+        self._store = store
+        self._player = Player(journal, self)
+        self._held: list[MarketData] = []
+        self._instruments: dict[tuple[str, str], Instrument] = {}
+
+    def on_event(self, event: MarketData) -> None:
+        """Hold an event until its block is played."""
+        self._held.append(event)
+
+    def on_feed(self, feed: FeedReplay) -> None:
+        """Let the feed give out book changes too."""
+        feed.set_wanted(deltas=True, books=False)
+
+    def run(self) -> Iterator[int]:
+        """Store the missing segments one after the other; yield the number of each one done.
+
+        Left early, the segments done are stored, the one under way is not.
+
+        Raises:
+            StoreError: A segment could not be stored; those before it are.
+            JournalError: The journal cannot be read.
+        """
+        if not self.missing:
+            return
+        by_number = {each.number: each for each in self.segments}
+        wanted = {each.number for each in self.missing}
+        last = max(wanted)
+        with ExitStack() as stack:
+            current, writing = 0, None
+            for block in self._player.blocks(first_segment=self._first()):
+                number = self._player.segment
+                if number != current:
+                    if writing is not None:
+                        yield self._finish(writing, stack, current)
+                    writing = None
+                    if number > last or number not in by_number:
+                        break
+                    current = number
+                    if number in wanted:
+                        begun = self._store.begin(by_number[number].source)
+                        writing = stack.enter_context(begun)
+                for record in block:
+                    self._play(record)
+                if writing is not None:
+                    writing.add(self._held)
+                self._held.clear()
+            if writing is not None:
+                yield self._finish(writing, stack, current)
+
+    def _first(self) -> int:
+        """Return the segment to begin with: the first of the run of the first missing one."""
+        place = self.segments.index(self.missing[0])
+        while place and self.segments[place - 1].run == self.segments[place].run:
+            place -= 1
+        return self.segments[place].number
+
+    def _play(self, record: Record) -> None:
+        self._player.play(record)
+        if record.kind == RecordKind.INSTRUMENTS:
+            try:
+                listed = msgspec.convert(record.json().get("instruments", []), list[Instrument])
+            except (CrossfeedError, msgspec.ValidationError):
+                return  # the player has counted it
+            self._instruments |= {(each.venue, each.symbol): each for each in listed}
+
+    def _finish(self, writing: SourceWriter, stack: ExitStack, number: int) -> int:
+        writing.flush()
+        traded = [self._instruments[key] for key in writing.markets if key in self._instruments]
+        self.commits.append(writing.commit(traded))
+        stack.pop_all().close()
+        return number
+
+
+def _sealed(journal: Journal) -> Iterator[Segment]:
+    for segment in journal.segments():
+        if segment.state == "sealed":
+            try:
+                head = journal.head(segment)
+            except JournalError:
+                continue  # no head, nothing readable: the journal's own recovery reports it
+            yield Segment(segment.number, head.run, f"{head.run.hex()}-{segment.number:010d}")
+
+
+def run_compact(journal: Path, store: Path, *, is_json: bool) -> int:
+    """Compact and print what was done; return 0.
+
+    Raises:
+        CrossfeedError: Journal or store cannot be read or written.
+    """
+    columns = (
+        TextColumn("compacting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("segments"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    if not journal.is_dir():
+        raise JournalError(f"{journal}: no journal here")
+    with StoreWriter(store) as writer:
+        compaction = Compaction(journal, writer)
+        with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("", total=len(compaction.missing))
+            for _ in compaction.run():
+                progress.advance(task)
+    _report(compaction, is_json=is_json)
+    return 0
+
+
+def _report(compaction: Compaction, *, is_json: bool) -> None:
+    commits = compaction.commits
+    left_out: dict[str, int] = {}
+    for commit in commits:
+        for name, count in commit.left_out.items():
+            left_out[name] = left_out.get(name, 0) + count
+    figures = {
+        "segments": len(commits),
+        "already_stored": len(compaction.segments) - len(compaction.missing),
+        "rows": sum(commit.rows for commit in commits),
+        "bytes": sum(file.bytes for commit in commits for file in commit.files),
+        "refused": sum(commit.refused for commit in commits),
+        "left_out": left_out,
+    }
+    if is_json:
+        print(json.dumps(figures))
+        return
+    print(
+        f"{figures['segments']} segments stored ({figures['already_stored']} were there already): "
+        f"{figures['rows']:,} rows, {figures['bytes']:,} bytes"
+    )
+    if left_out:
+        kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(left_out.items()))
+        print(f"left out, being in no table: {kinds}")
+    if figures["refused"]:
+        print(f"refused, their numbers being no prices: {figures['refused']:,} rows")

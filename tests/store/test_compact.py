@@ -1,0 +1,160 @@
+"""From a simulated market through a journal into the store and out again, by the commands."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from crossfeed.cli import main
+from crossfeed.cli.compact import Compaction
+from crossfeed.clients.replay import Replay
+from crossfeed.errors import ConfigError
+from crossfeed.model.events import MarketData
+from crossfeed.store import StoreWriter
+from crossfeed.store.export import export_hftbacktest, write_table
+from crossfeed.store.query import Store
+from crossfeed.testing.events import EPOCH_NS, delta, snapshot, trade
+
+Fill = Callable[..., Store]
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record simulated venues for two seconds, in several segments."""
+    folder = tmp_path_factory.mktemp("recording") / "journal"
+    words = ["record", "BTC/USD", "--sim", "--seconds", "2.5", "--segment-minutes", "0.01"]
+    assert main([*words, "--out", str(folder), "--summary"]) == 0
+    return folder
+
+
+def delivered(journal: Path, kind: str) -> list[MarketData]:
+    """Return what a replay of the journal gives out."""
+    events: list[MarketData] = []
+    replay = Replay(journal)
+    replay.on(kind, events.append)
+    replay.play()
+    return events
+
+
+def test_store_holds_what_was_delivered(
+    journal: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every trade of the replay, with its price, is a row; and the second run adds nothing."""
+    assert main(["compact", str(journal), "--store", str(folder), "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["segments"] >= 2
+    assert first["refused"] == 0
+    trades = delivered(journal, "trade")
+    assert len(trades) > 20
+    with Store(folder) as store:
+        rows = store.sql("SELECT venue, symbol, trade_id, price, quantity, ts_recv_ns FROM trades")
+        kinds = ("trades", "quotes", "books", "status")
+        counts = {kind: store.sql(f"FROM {kind}").num_rows for kind in kinds}
+        assert store.sql("SELECT count(*) AS n FROM instruments").to_pylist()[0]["n"] >= 3
+    assert sorted(tuple(row.values()) for row in rows.to_pylist()) == sorted(
+        (t.exchange, t.symbol, t.trade_id, t.price, t.quantity, t.ts_recv_ns) for t in trades
+    )
+    assert all(counts.values())
+    assert main(["compact", str(journal), "--store", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["segments"] == 0
+
+
+def test_compacting_goes_on_where_it_stopped(journal: Path, folder: Path, tmp_path: Path) -> None:
+    """Interrupted after any segment, the store comes out the same as in one go."""
+    whole = tmp_path / "whole"
+    with StoreWriter(whole) as writer:
+        list(Compaction(journal, writer).run())
+        expected = sorted(writer.commits(), key=lambda commit: commit.source)
+    for _ in range(100):
+        with StoreWriter(folder) as writer:
+            if next(Compaction(journal, writer).run(), None) is None:
+                found = sorted(writer.commits(), key=lambda commit: commit.source)
+                break
+    else:
+        pytest.fail("never done")
+    assert [commit.source for commit in found] == [commit.source for commit in expected]
+    assert [commit.rows for commit in found] == [commit.rows for commit in expected]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet", "arrow"])
+def test_query_writes_files(folder: Path, tmp_path: Path, fill: Fill, form: str) -> None:
+    """The whole answer, under its name only when complete."""
+    fill(*(trade(n) for n in range(3)))
+    out = tmp_path / f"out.{form}"
+    query = "SELECT trade_id, price, ts FROM trades ORDER BY trade_id"
+    words = ["query", query, "--store", str(folder), "--out", str(out), "--format", form]
+    assert main(words) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"history", out.name}
+    if form == "parquet":
+        assert pq.read_table(out)["trade_id"].to_pylist() == [0, 1, 2]
+    elif form == "json":
+        first = json.loads(out.read_text().splitlines()[0])
+        assert first == {"trade_id": 0, "price": 100.0, "ts": "2023-11-14T22:13:20"}
+    elif form == "csv":
+        assert out.read_text().splitlines()[0] == '"trade_id","price","ts"'
+
+
+def test_query_prints_a_table(folder: Path, fill: Fill, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the screen without a format; at most 200 rows."""
+    fill(*(trade(n) for n in range(250)))
+    assert main(["query", "SELECT trade_id FROM trades", "--store", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "200 of 250 rows" in shown
+    assert len(shown.splitlines()) == 202
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["query", "SELECT nope FROM trades"], 1, "nope"),
+        (["query", "DROP VIEW trades"], 1, "read-only"),
+        (["query", "SELECT 1", "--format", "xls"], 2, "no format"),
+        (["query", "SELECT 1", "--format", "table", "--out", "x.txt"], 2, "screen"),
+        (["compact", "no-such-journal"], 1, "no journal"),
+    ],
+)
+def test_mistakes_are_one_line(
+    folder: Path,
+    fill: Fill,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    said: str,
+) -> None:
+    """No traceback, a code that scripts can read."""
+    fill(trade(1))
+    assert main([*words, "--store", str(folder)]) == code
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_export_for_hftbacktest(tmp_path: Path, fill: Fill) -> None:
+    """Both clocks in order: what the two see in another order stands twice."""
+    store = fill(
+        snapshot(1, [(99.0, 1.0)], [(101.0, 2.0)], 0, event_ms=0),
+        trade(1, 10, event_ms=9),
+        delta(2, 2, [(99.0, 0.0)], [], 12, event_ms=5),
+    )
+    out = tmp_path / "btc.npz"
+    count = export_hftbacktest(store, out, "BTC/USDT", venue="binance")
+    rows = np.load(out)["data"]
+    assert count == rows.size == 7
+    is_local = (rows["ev"] & (1 << 30)) > 0
+    is_exchange = (rows["ev"] & (1 << 31)) > 0
+    assert (np.diff(rows["local_ts"][is_local]) >= 0).all()
+    assert (np.diff(rows["exch_ts"][is_exchange]) >= 0).all()
+    assert (int(is_local.sum()), int(is_exchange.sum())) == (6, 6)
+    kinds = (rows["ev"] & 0xFF).tolist()
+    assert sorted(kinds) == [1, 1, 2, 3, 3, 4, 4]
+    assert rows["px"][kinds.index(2)] == 100.0
+    assert rows["exch_ts"].min() == EPOCH_NS
+
+
+def test_unknown_format_is_refused(tmp_path: Path, fill: Fill) -> None:
+    """Named with those there are."""
+    with pytest.raises(ConfigError, match="csv"):
+        write_table(fill(trade(1)).trades(), "xls", tmp_path / "x")
