@@ -101,12 +101,14 @@ class FeedTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the fullest table that fits."""
-        for detail in sorted(Detail, reverse=True):
+        wide = options.update(max_width=WIDTH_MAX)
+
+        def has_room(detail: Detail) -> bool:
             tight = self._table(detail, trust_width=TRUST_WIDTH_MIN)
-            wide = options.update(max_width=WIDTH_MAX)
-            if Measurement.get(console, wide, tight).maximum <= options.max_width:
-                break
-        yield self._table(detail, trust_width=None)
+            return Measurement.get(console, wide, tight).maximum <= options.max_width
+
+        fitting = filter(has_room, sorted(Detail, reverse=True))
+        yield self._table(next(fitting, Detail.LEAST), trust_width=None)
 
     def _table(self, detail: Detail, trust_width: int | None) -> Table:
         table = Table(

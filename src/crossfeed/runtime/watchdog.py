@@ -98,7 +98,9 @@ class LoopWatchdog:
 
     def _stack(self) -> str:
         """Return the innermost lines of the loop thread's stack."""
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the documented way
+        # The documented way, whatever the underscore says.
+        frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        frame = frames.get(self._loop_thread)
         if frame is None:
             return "unknown"
         return "".join(traceback.format_stack(frame)[-STACK_LINES_MAX:])

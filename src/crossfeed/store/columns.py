@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -108,7 +108,7 @@ def take(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
         if not isinstance(values, list):
             columns[name] = values[chosen]
             continue
-        texts = cast("list[Any]", values)
+        texts: list[Any] = values  # pyright: ignore[reportUnknownVariableType]
         if texts.count(texts[0]) == rows.length:
             columns[name] = texts[:count]
         else:

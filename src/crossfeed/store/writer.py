@@ -272,7 +272,8 @@ class SourceWriter:
                 publish(self._staged(file.path), check_inside(root, file.path))
             for folder in sorted({(root / file.path).parent.parent for file in self._files}):
                 sync_folder(folder)
-            self._store._adopt(commit)  # noqa: SLF001 - two halves of one class
+            # Two halves of one class.
+            self._store._adopt(commit)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             intent.unlink()
         return commit
 

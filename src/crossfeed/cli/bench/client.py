@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from picows import WSTransport
 
 from crossfeed.cli.bench.floors import run_floor
 
@@ -155,7 +156,7 @@ def subscriptions(feed: ClientFeed) -> list[dict[str, Any]]:
 
 
 async def _floor(order: ClientOrder, counter: Counter) -> Callable[[], Awaitable[None]]:
-    transports = []
+    transports: list[WSTransport] = []
     for feed in order.feeds:
         asked = subscriptions(feed)
         for part in range(order.connections):
@@ -185,7 +186,7 @@ async def _crossfeed(order: ClientOrder, counter: Counter) -> Callable[[], Await
     from crossfeed.runtime.settings import FeedSettings
     from crossfeed.transport.rest_budget import RestBudget
 
-    clients = []
+    clients: list[VenueClient] = []
     for feed in order.feeds:
         kinds = [_kind(feed, kind) for kind in feed.kinds]
         streams = len(kinds) * len(feed.symbols)
@@ -197,7 +198,7 @@ async def _crossfeed(order: ClientOrder, counter: Counter) -> Callable[[], Await
         )
         client = VenueClient(feed.venue, symbols=feed.symbols, kinds=kinds, settings=settings)
         # Fetching 50 images takes a minute within Binance's weight limit: that is not measured.
-        session = client._session  # noqa: SLF001
+        session = client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         session.links.rest_budget = RestBudget(BUDGET, 60.0)
         for kind in kinds:
             take = counter.take_book if kind == "book" else counter.take

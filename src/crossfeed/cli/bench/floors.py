@@ -255,7 +255,9 @@ async def run_floor(
     """Connect and subscribe a floor; return the open transport."""
     floor = (_RawFloor if name == "floor:raw" else FLOORS[venue])(handler)
     path = "/stream" if venue == "binance" else ""
-    transport, _ = await picows.ws_connect(lambda: _Listener(floor), url + path)
+    transport, _ = await picows.ws_connect(  # pyright: ignore[reportUnknownMemberType]
+        lambda: _Listener(floor), url + path
+    )
     for message in subscribe:
         transport.send(picows.WSMsgType.TEXT, msgspec.json.encode(message))
     await asyncio.sleep(0.3)

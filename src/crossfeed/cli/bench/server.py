@@ -144,7 +144,7 @@ Answers = tuple[list[dict[str, Any]], list[str]]
 
 
 def _binance(line: _Line, asked: dict[str, Any]) -> Answers:
-    keys = list(asked.get("params") or ())
+    keys: list[str] = list(asked.get("params") or ())
     line.keys |= dict.fromkeys(keys)
     return [{"result": None, "id": asked.get("id")}], keys
 
