@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from crossfeed.aggregation.config import AggregatorConfig
-from crossfeed.cli.session import Shown, ViewRun, no_data, print_json
+from crossfeed.cli.session import Shown, ViewRun, no_data, print_json, print_text
 from crossfeed.cli.simulated import SimulatedVenues
 from crossfeed.runtime.clock import SystemClock
 
@@ -70,7 +70,7 @@ async def run_demo(options: DemoOptions) -> int:
         try:
             await view.run()
             if sys.stdout.isatty():
-                print("letting the market come to rest, to compare both accounts ...", flush=True)
+                print_text("letting the market come to rest, to compare both accounts ...")
             summary = await _settled(view, simulated, has_faults=options.faults != "none")
             missing = view.missing_venues()
         finally:
@@ -125,11 +125,13 @@ def _print_summary(summary: dict[str, Any]) -> None:
     latency, ledger = summary["latency_us"], summary["ledger"]
     p50_ms, p99_ms = latency["p50"] / 1000, latency["p99"] / 1000
     missing, repaired = summary["events_missing"], summary["events_repaired"]
-    print(f"\n{summary['exchanges_active']} venues active for {summary['seconds']:.1f} s")
-    print(f"  sent {summary['sent']:,} messages, delivered {summary['delivered']:,}")
-    print(f"  invalid {summary['invalid']}, updates published {summary['updates_published']:,}")
-    print(f"  gaps {summary['gaps']} (simulator's ledger: {ledger['gaps']})")
-    print(f"  events missing {missing}, of these fetched again {repaired}")
-    print(f"  duplicates dropped {summary['duplicates']} (ledger: {ledger['duplicates']})")
-    print(f"  latency p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms")
-    print(f"  {summary['cpu_us_per_message']} us CPU a message", flush=True)
+    print_text(f"\n{summary['exchanges_active']} venues active for {summary['seconds']:.1f} s")
+    print_text(f"  sent {summary['sent']:,} messages, delivered {summary['delivered']:,}")
+    print_text(
+        f"  invalid {summary['invalid']}, updates published {summary['updates_published']:,}"
+    )
+    print_text(f"  gaps {summary['gaps']} (simulator's ledger: {ledger['gaps']})")
+    print_text(f"  events missing {missing}, of these fetched again {repaired}")
+    print_text(f"  duplicates dropped {summary['duplicates']} (ledger: {ledger['duplicates']})")
+    print_text(f"  latency p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms")
+    print_text(f"  {summary['cpu_us_per_message']} us CPU a message")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import select
@@ -31,7 +32,7 @@ from crossfeed.runtime.settings import FeedSettings
 if TYPE_CHECKING:
     from crossfeed.servers.metrics import MetricsServer
 
-__all__ = ["Shown", "ViewRun", "interruptible", "no_data", "print_json"]
+__all__ = ["Shown", "ViewRun", "interruptible", "no_data", "print_json", "print_text"]
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
@@ -93,6 +94,7 @@ class ViewRun:
         self._control = control_server(self.aggregator)
         self._over = asyncio.Event()
         self._metrics: MetricsServer | None = None
+        self._failure: ConnectFailedError | None = None
         if shown.is_json and not shown.is_summary:
             self.aggregator.subscribe("*", "*", self._print_value)
 
@@ -106,9 +108,11 @@ class ViewRun:
             if not starting.done():
                 starting.cancel()
                 await asyncio.gather(starting, return_exceptions=True)
-                return
-            await starting
-            await self._show()
+            else:
+                await starting
+                await self._show()
+            if self._failure is not None:
+                raise self._failure
 
     async def _start(self) -> None:
         if self._shown.is_live:
@@ -160,7 +164,7 @@ class ViewRun:
     async def _show_lines(self) -> None:
         while not await self._is_over(LINE_INTERVAL_S):
             for line in plain_lines(self.monitor):
-                print(line, flush=True)
+                print_text(line)
 
     async def _is_over(self, wait_s: float) -> bool:
         """Wait a moment; say whether the run has come to its end."""
@@ -176,19 +180,23 @@ class ViewRun:
                 await self._over.wait()
 
     def _print_value(self, value: UnifiedMarketData) -> None:
-        print_json(
-            {
-                "symbol": value.symbol,
-                "data_type": value.data_type,
-                "timestamp": value.timestamp,
-                "exchanges": value.exchanges,
-                "data": value.data,
-                "trust": value.trust.name,
-                "integrity": value.integrity.name,
-                "quote_mismatch": value.quote_mismatch,
-                "excluded": {left.exchange: left.reason for left in value.excluded},
-            }
-        )
+        row = {
+            "symbol": value.symbol,
+            "data_type": value.data_type,
+            "timestamp": value.timestamp,
+            "exchanges": value.exchanges,
+            "data": value.data,
+            "trust": value.trust.name,
+            "integrity": value.integrity.name,
+            "quote_mismatch": value.quote_mismatch,
+            "excluded": {left.exchange: left.reason for left in value.excluded},
+        }
+        try:
+            print_json(row)
+        except ConnectFailedError as error:
+            # What a handler raises stays with it: the run itself has to be told.
+            self._failure = error
+            self._over.set()
 
 
 @contextlib.contextmanager
@@ -235,20 +243,42 @@ def _abandon_unread_output() -> None:
         if select.select([], [STDOUT], [], 0)[1]:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, STDOUT)
-        os.close(nowhere)
+        _drop_output()
+
+    def calm() -> None:
+        """Write what is left while it is still looked at: the end of the process has no handler."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, READER_PATIENCE_S, READER_PATIENCE_S)
+    atexit.register(calm)
+
+
+def _drop_output() -> None:
+    """Let everything still written to standard output go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
+
+
+def print_text(text: str) -> None:
+    """Print one line at once.
+
+    Raises:
+        ConnectFailedError: Nobody reads standard output any more (`| head -1`).
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _drop_output()  # the interpreter writes what is left of the buffer at its end
+        raise ConnectFailedError("the reader of standard output has gone") from None
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line."""
-    try:
-        print(msgspec.json.encode(value).decode(), flush=True)
-    except BrokenPipeError:
-        raise ConnectFailedError("the reader of standard output has gone") from None
+    """Print one JSON object on one line; see `print_text`."""
+    print_text(msgspec.json.encode(value).decode())
 
 
 def no_data(venues: list[str], seconds: float) -> DeadlineError:
