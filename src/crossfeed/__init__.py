@@ -32,6 +32,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "crossfeed.analytics.price_monitor": ("PriceMonitor",),
     "crossfeed.analytics.validation": ("PriceValidator", "validate_price"),
     "crossfeed.books.book": ("OrderBook",),
+    "crossfeed.books.l3": ("OrderBookL3",),
     "crossfeed.clients.aggregator": ("MarketDataAggregator",),
     "crossfeed.clients.binance": ("BinanceConfig", "BinanceStream", "BinanceWebSocket"),
     "crossfeed.clients.coinbase": ("CoinbaseChannel", "CoinbaseConfig", "CoinbaseWebSocket"),
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from crossfeed.analytics.price_monitor import PriceMonitor
     from crossfeed.analytics.validation import PriceValidator, validate_price
     from crossfeed.books.book import OrderBook
+    from crossfeed.books.l3 import OrderBookL3
     from crossfeed.clients.aggregator import MarketDataAggregator
     from crossfeed.clients.binance import BinanceConfig, BinanceStream, BinanceWebSocket
     from crossfeed.clients.coinbase import CoinbaseChannel, CoinbaseConfig, CoinbaseWebSocket
@@ -188,6 +190,7 @@ __all__ = [
     "MarketDataAggregator",
     "MiniTicker",
     "OrderBook",
+    "OrderBookL3",
     "OrderEvent",
     "OverflowPolicy",
     "PriceMonitor",

@@ -71,6 +71,17 @@ def test_an_auction_may_cross_as_long_as_it_lasts(live):
 
 
 @pytest.mark.fault("S13")
+def test_a_crossing_that_outlasts_its_auction_is_corruption(live):
+    """The status explains it no longer: rebuilt within the patience."""
+    live.sync.allows_crossed = True
+    live.delta(101, 101, [(102.0, 1.0)]).wait(10_000)
+    live.sync.allows_crossed = False
+    live.wait(1_100)
+    assert live.state == ("syncing", "UNSOUND")
+    assert crossings(live) == {"corrupt": 1, "real": 1}
+
+
+@pytest.mark.fault("S13")
 def test_a_venue_that_stays_crossed_is_asked_ever_more_patiently(live):
     """A fresh image that is crossed as well doubles the patience; an uncrossed top resets it."""
     times = []

@@ -279,3 +279,57 @@ def test_an_order_opened_twice_counts_once(pool):
     pool.clear()
     assert len(pool) == 0
     assert pool._ladder.depth(5)[0] == []
+
+
+def test_a_venue_that_counts_anew():
+    """Three old numbers with newer times: a hole of cause "restart", and a new image."""
+    rig = Rig().live()
+    rig.feed(order("received", 11, "q", at_ms=10))
+    rig.feed(order("received", 1, "q", at_ms=11), order("received", 11, "q", at_ms=10))
+    rig.feed(*(order("received", number, "q", at_ms=20 + number) for number in (2, 3)))
+    assert rig.state == ("live", "SOUND")
+    rig.feed(order("received", 4, "q", at_ms=24))
+    assert rig.state == ("syncing", "UNSOUND")
+    assert rig.gaps == [(12, 0, "restart", "open")]
+    rig.feed(order("received", 5, "q", at_ms=25)).answer(4, ("n", BUY, 98.0, 1.0))
+    assert rig.state == ("live", "SOUND")
+    assert rig.sync.sequence == 5
+
+
+def test_old_numbers_behind_an_image_are_no_restart():
+    """The time of an image may be older than its number."""
+    rig = Rig().live()
+    rig.feed(*(order("received", number, "q", at_ms=50) for number in (7, 8, 9, 10)))
+    assert rig.state == ("live", "SOUND")
+
+
+@pytest.mark.fault("S13")
+def test_an_auction_may_cross_as_long_as_it_lasts():
+    """Flagged, not fetched again; when it is over and the book still crossed, it is."""
+    rig = Rig().live()
+    rig.sync.allows_crossed = True
+    rig.feed(order("open", 11, "x", price=102.0, size=1.0)).wait(5_000).wait(5_000)
+    assert rig.state == ("live", "UNSOUND")
+    assert rig.fetches == []
+    rig.sync.allows_crossed = False
+    rig.wait(5_000)
+    assert rig.fetches == [0]
+
+
+def test_lost_frames_of_the_connection():
+    """Perhaps of this book: it is built anew."""
+    rig = Rig().live()
+    assert rig.sync.next_number == 11
+    rig.sync.on_connection_gap(0, 0, rig.out)
+    assert rig.state == ("syncing", "UNSOUND")
+    assert rig.sync.next_number == 0
+
+
+def test_the_public_view_shows_the_orders():
+    """By id, and in the queue of a price."""
+    book = Rig().live().sync.book
+    assert (book.order_count, book.allows_crossed) == (3, False)
+    assert [one.order_id for one in book.queue(BUY, 99.0)] == ["a", "b"]
+    assert book.queue(BUY, 1.0) == []
+    assert book.order("c").price == 101.0
+    assert book.order("d") is None

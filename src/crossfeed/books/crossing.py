@@ -46,6 +46,7 @@ class CrossingWatch:
         self._limits = limits
         self._patience_s = limits.crossed_s
         self.is_crossed = False
+        self._is_real = False
         self.is_calm = True
         self.counts: dict[Crossing, int] = dict.fromkeys(Crossing, 0)
         self.next_due_ns = NEVER_NS
@@ -53,7 +54,7 @@ class CrossingWatch:
     def judge(self, bid: float, ask: float, now_ns: int, mono_ns: int, out: Output) -> bool:
         """Look at a new top; return whether it is crossed or locked."""
         if bid < ask:
-            if self.next_due_ns != NEVER_NS:
+            if self.next_due_ns != NEVER_NS and not self._is_real:
                 self.counts[Crossing.TRANSIENT] += 1
             self._patience_s = self._limits.crossed_s
             self.forget(now_ns, mono_ns, out)
@@ -74,7 +75,9 @@ class CrossingWatch:
             return False
         self.next_due_ns = NEVER_NS
         if allows_crossed:
-            self.counts[Crossing.REAL] += 1
+            self.counts[Crossing.REAL] += not self._is_real
+            self._is_real = True
+            self.next_due_ns = mono_ns + int(self._patience_s * SECOND_NS)  # until it is over
             return False
         self.counts[Crossing.CORRUPT] += 1
         self._patience_s = min(self._patience_s * 2, self._limits.crossed_max_s)
@@ -83,5 +86,6 @@ class CrossingWatch:
     def forget(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Withdraw the complaint: the book came apart, or is being rebuilt."""
         self.is_crossed = False
+        self._is_real = False
         self.next_due_ns = NEVER_NS
         self._trust.report("crossing", _SOUND, "uncrossed", now_ns, mono_ns, out)

@@ -19,11 +19,12 @@ from crossfeed.books.stats import BookState
 from crossfeed.model.events import MarketData, OrderEvent
 from crossfeed.model.output import Output
 from crossfeed.model.sequencing import SnapshotSource, Verdict
-from crossfeed.model.trust import Side, Trust
+from crossfeed.model.trust import Mark, Side, Trust
 
-__all__ = ["L3Stats", "L3Sync"]
+__all__ = ["L3Stats", "L3Sync", "OrderBookL3"]
 
 ORDERS_BUFFER_MAX: Final = 100_000
+RESTART_VOTES: Final = 3
 _SOUND: Final = Trust.SOUND
 
 
@@ -56,13 +57,46 @@ class L3Stats(Struct, frozen=True, kw_only=True):
     holes: dict[str, int]
 
 
+class OrderBookL3(OrderBook):
+    """The public view of an order-by-order book: its levels, and the orders that make them."""
+
+    __slots__ = ("_orders",)
+
+    def __init__(self, source: L3Sync) -> None:
+        """Read from `source`."""
+        super().__init__(source)
+        self._orders = source
+
+    @property
+    def order_count(self) -> int:
+        """Orders resting now."""
+        return self._orders.order_count
+
+    @property
+    def allows_crossed(self) -> bool:
+        """Whether the venue's status explains a crossed book now (auction)."""
+        return self._orders.allows_crossed
+
+    def order(self, order_id: str) -> RestingOrder | None:
+        """Return a resting order, None if it does not rest."""
+        return self._orders.order(order_id)
+
+    def queue(self, side: Side, price: float) -> list[RestingOrder]:
+        """Return the orders that rest at a price, in their order of arrival; none: an empty list.
+
+        Cost O(orders at the price).
+        """
+        return self._orders.queue(side, price)
+
+
 class L3Sync:
     """Synchronises an order-by-order book. Takes `OrderEvent`s in, gives status and gaps out.
 
     1. Queue the stream. 2. Fetch the book at level 3 (`FetchSnapshot`; its orders come in by
     `on_snapshot` as `open` events that all carry the image's sequence). 3. Drop queued events up to
     that sequence. 4. Replay the rest; go on live: each event carries the last one's sequence + 1; a
-    jump is a hole, the book is UNSOUND and fetched again; a lower one is old.
+    jump is a hole, the book is UNSOUND and fetched again; a lower one is old, unless three in a row
+    are newer by time: then the venue counts anew and the book is fetched again.
 
     `open` puts an order into the book, `match` takes from the maker's order, `change` sets its size
     (and price), `done` takes it out. What speaks of an order that does not rest changes nothing.
@@ -80,6 +114,8 @@ class L3Sync:
         state: How far it is.
         last_event: Newest event taken in, None before the first.
         last_applied: Newest event that is in the book, None before the first.
+        allows_crossed: True while the venue's status explains a crossed book (auction): it is
+            flagged, not rebuilt. Set by the pipeline.
     """
 
     def __init__(
@@ -97,7 +133,8 @@ class L3Sync:
         self.state = BookState.WAITING
         self.last_event: OrderEvent | None = None
         self.last_applied: OrderEvent | None = None
-        self.book = OrderBook(self)
+        self.allows_crossed = False
+        self.book = OrderBookL3(self)
         self._orders = OrderPool(self.ladder)
         limits = limits or BookLimits(buffer_max=ORDERS_BUFFER_MAX)
         self._limits = limits
@@ -107,6 +144,7 @@ class L3Sync:
         self._holes = BookHoles(trust)
         self._crossing = CrossingWatch(trust, limits)
         self._is_reconnected = False
+        self._votes = 0
         self._updates = self._applied = self._duplicates = self._waiting = 0
         self._images = self._void_images = self._old_images = 0
 
@@ -126,11 +164,23 @@ class L3Sync:
                 self._apply(event, out)
                 return
             if event.sequence <= self.sequence:
-                self._duplicates += 1
+                self._drop_old(event, out)
                 return
             cause = "reconnect" if self._is_reconnected else "sequence"
             self._desync(cause, self.sequence + 1, event.sequence - 1, event, out)
         self._await_image(event, out)
+
+    def _drop_old(self, event: OrderEvent, out: Output) -> None:
+        """Drop an event that is in the book, unless events are newer by time: counted anew."""
+        self._duplicates += 1
+        last = self.last_applied
+        # The time of an image may be older than its number.
+        newest_ns = 0 if last is None or last.marks & Mark.REST else last.ts_event_ns
+        is_newer = event.ts_event_ns > newest_ns > 0
+        self._votes = self._votes + 1 if is_newer else 0
+        if self._votes >= RESTART_VOTES:
+            self._desync("restart", self.sequence + 1, 0, event, out)
+            self._rebuild.keep(event)
 
     def _apply(self, event: OrderEvent, out: Output) -> None:
         self.sequence = event.sequence
@@ -174,9 +224,14 @@ class L3Sync:
     def _begin_sync(self, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
         self.state = BookState.SYNCING
         self._is_reconnected = False
+        self._votes = 0
         self._rebuild.begin(Purpose.SYNC, cause, mono_ns, out)
         self.trust.report("book", Trust.UNSOUND, cause, now_ns, mono_ns, out)
         self._crossing.forget(now_ns, mono_ns, out)
+
+    def on_connection_gap(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Messages of the connection were lost, perhaps of this book: build it anew."""
+        self.resync("connection", now_ns, mono_ns, out)
 
     def on_snapshot(
         self,
@@ -258,8 +313,18 @@ class L3Sync:
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Do what is due: ask again for an image, judge a crossed book."""
         self._rebuild.on_timer(mono_ns, out)
-        if self._crossing.is_corrupt(mono_ns, allows_crossed=False):
+        if self._crossing.is_corrupt(mono_ns, allows_crossed=self.allows_crossed):
             self.resync("crossed", now_ns, mono_ns, out)
+
+    @property
+    def next_number(self) -> int:
+        """Number that the next event must have, 0 while the book is not built."""
+        return self.sequence + 1 if self.state is BookState.LIVE else 0
+
+    @property
+    def order_count(self) -> int:
+        """Orders resting now."""
+        return len(self._orders)
 
     def order(self, order_id: str) -> RestingOrder | None:
         """Return a resting order, None if it does not rest."""

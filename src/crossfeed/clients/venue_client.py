@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from crossfeed.books.book import OrderBook
+from crossfeed.books.l3 import OrderBookL3
 from crossfeed.errors import ConfigError, UnknownSymbolError
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.trust import StreamTrust
@@ -287,6 +288,25 @@ class VenueClient:
             raise UnknownSymbolError(msg)
         return book
 
+    def order_book_l3(self, symbol: str) -> OrderBookL3:
+        """Return the order-by-order book of `symbol`, kept beside kind "full" (Coinbase).
+
+        Live like `book`: its levels, and each resting order by id or by its place in the queue. Its
+        trust and gaps are those of a stream of its own, "book_l3".
+
+        Raises:
+            UnknownSymbolError: No such book is kept for it: subscribe kind "full".
+        """
+        book = self._l3(symbol)
+        if book is None:
+            name = self.venue.name
+            msg = f'{name} keeps no order-by-order book of {symbol!r}: subscribe kind "full" for it'
+            raise UnknownSymbolError(msg)
+        return book
+
+    def _l3(self, symbol: str) -> OrderBookL3 | None:
+        return self._session.streams.order_book(self._own_name(symbol))
+
     async def books(self, symbol: str) -> AsyncIterator[OrderBook]:
         """Yield the book of `symbol` after each change, conflated: always the newest state."""
         async with self.stream(
@@ -308,12 +328,13 @@ class VenueClient:
         return list(self._session.auditor.results())
 
     def resync(self, symbol: str) -> None:
-        """Throw the book of `symbol` away and build it again, in the background.
+        """Throw the books of `symbol` away and build them again, in the background.
 
         Raises:
             UnknownSymbolError: No book is kept for it.
         """
-        self.book(symbol)
+        if self._l3(symbol) is None:
+            self.book(symbol)
         self._session.resync(symbol)
 
     def trusts(self) -> Iterator[StreamTrust]:

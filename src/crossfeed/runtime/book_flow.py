@@ -72,6 +72,7 @@ class BookFlow:
         self._rule = rule
         self._instrument = instrument
         self._wants_deltas = False
+        self._allows_crossed = False
         self.carrier: Carrier
         self.chains_on_images = rule.snapshot_source is SnapshotSource.REST
         if self.chains_on_images:
@@ -101,10 +102,17 @@ class BookFlow:
     def _apply_to(self, sync: BookSync) -> None:
         sync.wants_deltas = self._wants_deltas and "book" in self.kinds
         sync.wants_quotes = "book_ticker" in self.kinds
+        sync.allows_crossed = self._allows_crossed
 
     def set_wanted(self, *, deltas: bool, books: bool) -> None:
         """Say whether anybody listens to the changes as events, and to the book itself."""
         self._wants_deltas, self.is_told = deltas, books
+        for sync in self.syncs():
+            self._apply_to(sync)
+
+    def allow_crossed(self, *, is_allowed: bool) -> None:
+        """Say whether the venue's status explains a crossed book now."""
+        self._allows_crossed = is_allowed
         for sync in self.syncs():
             self._apply_to(sync)
 

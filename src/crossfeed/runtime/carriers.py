@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from crossfeed.books.l3 import L3Sync
 from crossfeed.books.sync import BookSync
 from crossfeed.integrity.continuity import IdGate
 from crossfeed.integrity.gaps import GapLedger
@@ -25,7 +26,7 @@ from crossfeed.model.trust import Trust
 
 __all__ = ["Carrier", "DirectCarrier", "LineTrust", "StandbyCarrier", "StreamGate"]
 
-StreamGate = IdGate | OpenGate | ChainGate | BookSync
+StreamGate = IdGate | OpenGate | ChainGate | BookSync | L3Sync
 """What judges one stream."""
 
 LINE_LEDGER_CAPACITY = 16

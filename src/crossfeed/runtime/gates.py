@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from crossfeed.integrity.plausibility import PRICE_READERS, PriceBand, price_of
@@ -120,14 +121,22 @@ class StatusGate:
             is_closed = event.system in streams.venue.profile.closed_states
             trust = Trust.UNAVAILABLE if is_closed else Trust.SOUND
             streams.market_state("", trust, event.system, now_ns, mono_ns, out)
+            is_allowed = event.system in streams.venue.profile.auction_states
+            streams.crossing_state("", is_allowed=is_allowed)
         for product in event.products:
             symbol = str(product.get("id") or product.get("symbol") or "")
             word = str(product.get("status", "")).lower()
             if not symbol or not word:
                 continue
+            streams.crossing_state(symbol, is_allowed=self._is_auction(product, word))
             if word in CLOSED_WORDS and symbol not in self._closed:
                 self._closed.add(symbol)
                 streams.market_state(symbol, Trust.CLOSED, word, now_ns, mono_ns, out)
             elif word in OPEN_WORDS and symbol in self._closed:
                 self._closed.discard(symbol)
                 streams.market_state(symbol, Trust.SOUND, word, now_ns, mono_ns, out)
+
+    def _is_auction(self, product: Mapping[str, object], word: str) -> bool:
+        """Say whether a product's state, or one of its flags, is a word for an auction."""
+        states = self._streams.venue.profile.auction_states
+        return word in states or any(product.get(state) is True for state in states)

@@ -121,10 +121,14 @@ class RestDesk:
         """Fetch a book snapshot in the background; the book itself asks again if none comes."""
         self._session.tasks.spawn(self._fetch_snapshot(core, wanted), f"snapshot:{wanted.symbol}")
 
-    async def _fetch_snapshot(self, core: PureCore, wanted: FetchSnapshot) -> None:
+    async def _fetch_snapshot(self, asking: PureCore, wanted: FetchSnapshot) -> None:
         session = self._session
-        request = core.codec.snapshot_request(wanted.symbol, wanted.epoch, wanted.attempt)
-        if request is None:
+        # A book that asks again by its timer does not know which connection carries its stream.
+        for core in (asking, *(c.core for c in session.connections)):
+            request = core.codec.snapshot_request(wanted.symbol, wanted.epoch, wanted.attempt)
+            if request is not None:
+                break
+        else:
             return
         wait_s = 0.0
         try:

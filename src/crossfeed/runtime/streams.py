@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from crossfeed.books.book import OrderBook
-from crossfeed.books.stats import BookStats
+from crossfeed.books.l3 import L3Sync, OrderBookL3
 from crossfeed.books.sync import BookSync
 from crossfeed.errors import UnsupportedChannelError
 from crossfeed.integrity.backfill import BackfillPolicy
 from crossfeed.integrity.continuity import IdGate
 from crossfeed.integrity.gaps import GapLedger
+from crossfeed.integrity.gate_stats import GateStats
 from crossfeed.integrity.open_gates import ChainGate, OpenGate
 from crossfeed.integrity.plausibility import BandLimits, PriceBand
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import RestRequest, Want
-from crossfeed.model.events import (
-    AggTrade,
-    BookDelta,
-    BookSnapshot,
-    Candle,
-    DepthDelta,
-    Heartbeat,
-    MarketData,
-    MiniTicker,
-    OrderEvent,
-    Quote,
-    Ticker,
-    Trade,
-    VenueStatus,
-)
+from crossfeed.model.events import BookSnapshot, DepthDelta, MarketData, VenueStatus
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.status import Stream
@@ -46,6 +33,8 @@ from crossfeed.runtime.gates import (
     StatusGate,
     Tee,
 )
+from crossfeed.runtime.kinds import BANDED, BOOK_CLASSES, CLASSES, NUMBERS
+from crossfeed.runtime.order_flow import L3_KIND, OrderFlow
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.base import Channel, Venue
 
@@ -53,23 +42,6 @@ __all__ = ["Flow", "GateTable", "StreamSet"]
 
 GateTable = dict[tuple[type[MarketData], str], Gate]
 """Where the events of one connection go, by event class and venue symbol: read on the data path."""
-
-CLASSES: Final[dict[str, type[MarketData]]] = {
-    "trade": Trade,
-    "agg_trade": AggTrade,
-    "ticker": Ticker,
-    "ticker_batch": Ticker,
-    "mini_ticker": MiniTicker,
-    "kline": Candle,
-    "book_ticker": Quote,
-    "depth": DepthDelta,
-    "heartbeat": Heartbeat,
-    "status": VenueStatus,
-    "full": OrderEvent,
-}
-BOOK_CLASSES: Final = (BookSnapshot, BookDelta, DepthDelta)
-BANDED: Final = frozenset({"trade", "agg_trade", "book_ticker", "ticker", "mini_ticker"})
-NUMBERS: Final = {"id": "trade_id", "sequence": "sequence"}
 
 
 class Flow(NamedTuple):
@@ -105,6 +77,8 @@ class StreamSet:
         self._flows: dict[tuple[Want, str], Flow] = {}
         self._by_want: dict[Want, list[Flow]] = {}
         self._books: dict[str, BookFlow] = {}
+        self._order_books: dict[str, OrderFlow] = {}
+        self._crossable: set[str] = set()
         self._tables: dict[str, GateTable] = {}
         self._bands: dict[str, PriceBand] = {}
         self._retired_duplicates = 0
@@ -135,8 +109,13 @@ class StreamSet:
             trust = self._trust(want, kind, channel, instrument)
             carrier = self._carrier(want, kind, channel, trust)
             flow = Flow(want, kind, trust.stream, channel, carrier, trust, None)
-        self._flows[want, kind] = flow
-        self._by_want.setdefault(want, []).append(flow)
+        self._add(flow)
+        if kind == "full" and channel.chain == "sequence" and instrument is not None:
+            self._open_orders(want, channel, instrument)
+
+    def _add(self, flow: Flow) -> None:
+        self._flows[flow.want, flow.kind] = flow
+        self._by_want.setdefault(flow.want, []).append(flow)
 
     def _trust(
         self, want: Want, kind: str, channel: Channel, instrument: Instrument | None
@@ -168,13 +147,23 @@ class StreamSet:
             self._books[want.symbol] = flow
         flow.kinds.add(kind)
         flow.set_wanted(deltas=self._wants_deltas, books=self._wants_books)
+        flow.allow_crossed(is_allowed=not self._crossable.isdisjoint({"", want.symbol}))
         return flow
+
+    def _open_orders(self, want: Want, channel: Channel, instrument: Instrument) -> None:
+        """Make the order-by-order book of a symbol: a stream of its own beside `full`."""
+        trust = self._trust(want, L3_KIND, channel, instrument)
+        orders = self._order_books[want.symbol] = OrderFlow(trust, instrument)
+        orders.sync.allows_crossed = not self._crossable.isdisjoint({"", want.symbol})
+        self._add(Flow(want, L3_KIND, trust.stream, channel, orders.carrier, trust, None))
 
     def close(self, want: Want, kind: str) -> None:
         """Close the stream of `kind`; closing twice is harmless. Its gaps stay in the ledger."""
         flow = self._flows.pop((want, kind), None)
         if flow is None:
             return
+        if kind == "full" and self._order_books.pop(want.symbol, None) is not None:
+            self.close(want, L3_KIND)
         siblings = self._by_want[want]
         siblings.remove(flow)
         if not siblings:
@@ -293,7 +282,7 @@ class StreamSet:
         """
         for flow in self.of(want):
             for gate in flow.carrier.gates():
-                if isinstance(gate, BookSync):
+                if isinstance(gate, BookSync | L3Sync):
                     gate.on_subscribed(now_ns, mono_ns, out)
 
     def is_ready(self, name: str, wants: Sequence[Want]) -> bool:
@@ -334,6 +323,15 @@ class StreamSet:
             if flow.stream.symbol and symbol in {"", flow.stream.symbol}:
                 flow.trust.report("market", trust, cause, now_ns, mono_ns, out)
 
+    def crossing_state(self, symbol: str, *, is_allowed: bool) -> None:
+        """Learn whether the venue's status explains a crossed book of `symbol` (empty: of all)."""
+        change = self._crossable.add if is_allowed else self._crossable.discard
+        change(symbol)
+        for name, flow in self._books.items():
+            flow.allow_crossed(is_allowed=not self._crossable.isdisjoint({"", name}))
+        for name, orders in self._order_books.items():
+            orders.sync.allows_crossed = not self._crossable.isdisjoint({"", name})
+
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Do what is due in all streams."""
         for flow in list(self._flows.values()):
@@ -368,6 +366,10 @@ class StreamSet:
                 )
             return
         if request.purpose == "snapshot":
+            orders = self._order_books.get(request.symbol)
+            if orders is not None:
+                orders.on_snapshot(events, request.epoch, now_ns, mono_ns, out)
+                return
             book = self._books.get(request.symbol)
             for event in events:
                 if book is not None and isinstance(event, BookSnapshot):
@@ -412,6 +414,11 @@ class StreamSet:
         flow = self._books.get(symbol)
         return flow.book if flow is not None else None
 
+    def order_book(self, symbol: str) -> OrderBookL3 | None:
+        """Return the order-by-order book of a venue symbol, None if there is none."""
+        orders = self._order_books.get(symbol)
+        return orders.book if orders is not None else None
+
     def book_flows(self) -> list[BookFlow]:
         """Return all books with their machines."""
         return list(self._books.values())
@@ -427,6 +434,10 @@ class StreamSet:
 
     def snapshot_failed(self, symbol: str, epoch: int, mono_ns: int, wait_s: float) -> None:
         """Learn that the snapshot of `epoch` could not be fetched; the book asks again."""
+        orders = self._order_books.get(symbol)
+        if orders is not None:
+            orders.sync.on_snapshot_failed(epoch, mono_ns, wait_s)
+            return
         flow = self._books.get(symbol)
         for sync in flow.syncs() if flow is not None else ():
             sync.on_snapshot_failed(epoch, mono_ns, wait_s)
@@ -438,6 +449,9 @@ class StreamSet:
             for sync in flow.syncs():
                 sync.resync("requested", now_ns, mono_ns, out)
             flow.carrier.review(now_ns, mono_ns, out)
+        orders = self._order_books.get(symbol)
+        if orders is not None:
+            orders.sync.resync("requested", now_ns, mono_ns, out)
 
     # ── reading ─────────────────────────────────────────────────────────────
 
@@ -454,7 +468,8 @@ class StreamSet:
         for flow in list(self._flows.values()):
             for gate in flow.carrier.gates():
                 stats = gate.stats()
-                yield flow.kind, stats.applied if isinstance(stats, BookStats) else stats.passed
+                passed = stats.passed if isinstance(stats, GateStats) else stats.applied
+                yield flow.kind, passed
 
     def stats(self) -> dict[str, Any]:
         """Return the counters of all streams together."""

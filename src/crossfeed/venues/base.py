@@ -116,6 +116,9 @@ class Profile(Struct, frozen=True, kw_only=True):
         channels: All channels we speak.
         quotes_from: Where a `book_ticker` comes from: "book_ticker", "book" or "ticker".
         closed_states: Values of `VenueStatus.system` in which the venue makes no market at all.
+        auction_states: States in which orders gather without being matched, so that a crossed book
+            is real: values of `VenueStatus.system` or of a product's `status`, or names of the
+            product's own flags.
         quote_order: Quote currencies that stand in for USD where the venue lists no USD pair.
         documents: Links to the documents the facts were read in, with dates.
     """
@@ -127,6 +130,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     channels: tuple[Channel, ...]
     quotes_from: str
     closed_states: tuple[str, ...] = ()
+    auction_states: tuple[str, ...] = ()
     quote_order: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
 

@@ -147,6 +147,9 @@ PROFILE: Final = Profile(
     limits=LIMITS,
     channels=CHANNELS,
     quotes_from="book",
+    # Flags of a product. "The book may look crossed in auctions" (websocket-feed/channels,
+    # auction feed); while post_only nothing is matched (`status`, the same page).
+    auction_states=("auction_mode", "post_only"),
     quote_order=("USDC", "USDT"),
     documents=(
         f"https://{_SITE}/websocket-feed/overview ({_CHECKED})",

@@ -175,6 +175,8 @@ PROFILE: Final = Profile(
     ),
     quotes_from="book_ticker",
     closed_states=("maintenance",),
+    # Of the system and of a pair: orders are taken, nothing is matched (status, instrument).
+    auction_states=("post_only",),
     documents=DOCUMENTS,
 )
 

@@ -1,0 +1,45 @@
+"""Which events each of our kinds brings, and how they are numbered."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crossfeed.model.events import (
+    AggTrade,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    DepthDelta,
+    Heartbeat,
+    MarketData,
+    MiniTicker,
+    OrderEvent,
+    Quote,
+    Ticker,
+    Trade,
+    VenueStatus,
+)
+from crossfeed.runtime.order_flow import L3_KIND
+
+__all__ = ["BANDED", "BOOK_CLASSES", "CLASSES", "NUMBERS"]
+
+CLASSES: Final[dict[str, type[MarketData]]] = {
+    "trade": Trade,
+    "agg_trade": AggTrade,
+    "ticker": Ticker,
+    "ticker_batch": Ticker,
+    "mini_ticker": MiniTicker,
+    "kline": Candle,
+    "book_ticker": Quote,
+    "depth": DepthDelta,
+    "heartbeat": Heartbeat,
+    "status": VenueStatus,
+    "full": OrderEvent,
+    L3_KIND: OrderEvent,
+}
+"""Event class of a kind; books take several (`BOOK_CLASSES`)."""
+BOOK_CLASSES: Final = (BookSnapshot, BookDelta, DepthDelta)
+BANDED: Final = frozenset({"trade", "agg_trade", "book_ticker", "ticker", "mini_ticker"})
+"""Kinds whose prices are checked for plausibility."""
+NUMBERS: Final = {"id": "trade_id", "sequence": "sequence"}
+"""Attribute that numbers the events of a chain (`Channel.chain`)."""

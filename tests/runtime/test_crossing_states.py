@@ -1,0 +1,105 @@
+"""A venue's status tells its books whether a crossed top is an auction or an error."""
+
+import pytest
+
+from crossfeed.integrity.gaps import GapLedger
+from crossfeed.model.events import VenueStatus
+from crossfeed.model.output import Output
+from crossfeed.model.trust import Integrity, Mark, Trust
+from crossfeed.runtime.settings import FeedSettings
+from crossfeed.runtime.streams import StreamSet
+from crossfeed.venues.base import CodecOptions
+from crossfeed.venues.registry import find_venue
+
+
+class Books:
+    """The streams of one venue with a book of its first instrument, on one line."""
+
+    def __init__(self, venue):
+        self.venue = find_venue(venue)
+        self.instrument = next(i for i in self.venue.builtin() if i.unified == "BTC/USD")
+        self.streams = StreamSet(self.venue, GapLedger(), FeedSettings())
+        options = CodecOptions(api_key="k", api_secret="cw==", api_passphrase="p")
+        self.options = options if venue == "coinbase" else CodecOptions()
+        self.wants = []
+        self.open("book")
+
+    def open(self, kind):
+        """Open one stream and bring its line up."""
+        want = self.venue.want(kind, self.instrument.symbol, self.options)
+        self.streams.open(want, kind, self.instrument)
+        self.wants.append(want)
+        self.line("one")
+
+    def line(self, name):
+        """Bring a line up."""
+        self.streams.line_up(name, self.wants, 0, 0, Output())
+
+    def say(self, system="", **product):
+        """Let the venue tell its state."""
+        product = {"id": self.instrument.symbol, **product} if product else {}
+        event = VenueStatus(
+            exchange=self.venue.profile.exchange,
+            symbol="",
+            unified="",
+            ts_event_ns=0,
+            ts_sent_ns=0,
+            ts_recv_ns=0,
+            ts_mono_ns=0,
+            marks=Mark.NONE,
+            integrity=Integrity.SELF_CONTAINED,
+            trust=Trust.SOUND,
+            raw=None,
+            raw_index=0,
+            system=system,
+            products=[product] if product else [],
+        )
+        self.streams.table("one")[VenueStatus, ""].admit(event, Output())
+
+    @property
+    def allowed(self):
+        """What each book of the symbol has been told."""
+        flow = self.streams.book_flow(self.instrument.symbol)
+        orders = self.streams.order_book(self.instrument.symbol)
+        told = {sync.allows_crossed for sync in flow.syncs()}
+        return told if orders is None else told | {orders.allows_crossed}
+
+
+@pytest.mark.fault("S13")
+@pytest.mark.parametrize("flag", ["auction_mode", "post_only"])
+def test_a_flag_of_the_product(flag) -> None:
+    books = Books("coinbase")
+    books.open("full")
+    assert books.allowed == {False}
+    books.say(status="online", **{flag: True})
+    assert books.allowed == {True}
+    books.line("two")  # its books are told as well
+    assert books.allowed == {True}
+    books.say(status="online", **{flag: False})
+    assert books.allowed == {False}
+
+
+@pytest.mark.fault("S13")
+def test_a_book_opened_during_the_auction_is_told() -> None:
+    books = Books("coinbase")
+    books.say(status="online", auction_mode=True)
+    books.open("full")
+    assert books.allowed == {True}
+
+
+@pytest.mark.fault("S13")
+def test_the_state_of_a_pair_and_of_the_system() -> None:
+    books = Books("kraken")
+    books.say(status="post_only")
+    books.say(system="post_only")
+    books.say(status="online")
+    assert books.allowed == {True}
+    books.say(system="online")
+    assert books.allowed == {False}
+
+
+def test_another_product_and_another_venue_say_nothing() -> None:
+    books = Books("coinbase")
+    books.say(id="ETH-USD", status="online", auction_mode=True)
+    assert books.allowed == {False}
+    assert find_venue("binance").profile.auction_states == ()
