@@ -50,8 +50,18 @@ class Figures(Struct, frozen=True, kw_only=True):
 class _Child:
     """One process that answers lines with lines."""
 
-    def __init__(self, module: str, order: Struct, core: int, environment: dict[str, str]) -> None:
-        command = [sys.executable, "-m", module, msgspec.json.encode(order).decode()]
+    def __init__(
+        self,
+        module: str,
+        order: Struct,
+        core: int,
+        environment: dict[str, str],
+        command: Sequence[str] = (),
+    ) -> None:
+        command = [
+            *(command or (sys.executable, "-m", module)),
+            msgspec.json.encode(order).decode(),
+        ]
         if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
             command = ["taskset", "-c", str(core), *command] if _has_taskset() else command
         self.name = module
@@ -105,13 +115,15 @@ def _has_taskset() -> bool:
     return any(os.access(f"{folder}/taskset", os.X_OK) for folder in os.get_exec_path())
 
 
-def measure(scenario: Scenario, client: str, *, module: str = "", pure: bool = False) -> Figures:
+def measure(
+    scenario: Scenario, client: str, *, command: Sequence[str] = (), pure: bool = False
+) -> Figures:
     """Run one scenario with one client.
 
     Args:
         scenario: The scenario.
         client: Name of the client.
-        module: Module that runs a peer; empty for ours and the floors.
+        command: Command that runs a peer; empty for ours and the floors.
         pure: Whether the compiled core is left out.
 
     Raises:
@@ -138,7 +150,7 @@ def measure(scenario: Scenario, client: str, *, module: str = "", pure: bool = F
             mode=scenario.mode,
             is_timed=bool(scenario.rate),
         )
-        with _Child(module or f"{WRAPPERS}.client", order, 1, environment) as runner:
+        with _Child(f"{WRAPPERS}.client", order, 1, environment, command) as runner:
             while runner.read() != "ready":
                 pass
             server.tell(f"go {scenario.rate}" if scenario.rate else "go")

@@ -32,13 +32,13 @@ class Client(Struct, frozen=True):
         name: As it stands in the tables.
         word: As its process is told.
         is_pure: Whether the compiled core is left out.
-        module: Module that runs a peer, empty for ours and the floors.
+        command: Command that runs a peer, empty for ours and the floors.
     """
 
     name: str
     word: str
     is_pure: bool = False
-    module: str = ""
+    command: tuple[str, ...] = ()
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -101,7 +101,7 @@ def run_rounds(
         for client in found:
             progress(f"{scenario.name}, round {number + 1}/{rounds}, {client.name}")
             runs[client.name].append(
-                measure(smaller, client.word, module=client.module, pure=client.is_pure)
+                measure(smaller, client.word, command=client.command, pure=client.is_pure)
             )
     floors = runs.get(FLOOR, [])
     return [
