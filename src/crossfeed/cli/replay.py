@@ -82,6 +82,7 @@ async def run_replay(options: ReplayOptions) -> int:
     counts: Counter[str] = Counter()
 
     def count(event: MarketData) -> None:
+        """Count an event by its feed and type."""
         counts[f"{event.exchange} {event.data_type}"] += 1
 
     for kind in options.kinds or ("*",):
@@ -92,6 +93,7 @@ async def run_replay(options: ReplayOptions) -> int:
     failures: list[BaseException] = []
 
     def fail(error: BaseException) -> None:
+        """Remember what went wrong, and end."""
         # What a handler raises stays with it: the run itself has to be told.
         failures.append(error)
         over.set()
