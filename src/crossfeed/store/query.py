@@ -19,6 +19,7 @@ from crossfeed.store.views import BARS, MACROS, kind_select, literal, view_name
 
 __all__ = ["Store", "exact"]
 
+_NOBODY: Final[dict[tuple[str, str], list[StoredFile]]] = {("", ""): []}
 _INSTRUMENT_FIELDS: Final = tuple(Instrument.__struct_fields__)
 
 
@@ -221,15 +222,31 @@ class Store:
         venue: str | None,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         width = interval_ns(interval)
-        where, values = _where(symbol, *span, venue)
-        source = kind_select(
-            self.root, "trades", self._chosen("trades", symbol, *_ns(*span), venue)
-        )
+        markets: dict[tuple[str, str], list[StoredFile]] = {}
+        for file in self._chosen("trades", symbol, *_ns(*span), venue):
+            markets.setdefault((file.venue, file.symbol), []).append(file)
+        parts: list[str] = []
+        values: dict[str, Any] = {}
+        # One part for each market: grouping by a number is twice as fast as by names as well.
+        for index, ((of_venue, of_symbol), files) in enumerate(markets.items() or _NOBODY.items()):
+            is_plain = all(file.unified == files[0].unified[:1] for file in files)
+            # Where all rows are of one name, no row needs to be asked for it.
+            asked = None if is_plain else symbol
+            where, given = _where(asked, *span, None)
+            names = (of_venue, of_symbol, files[0].unified[0] if is_plain and files else "")
+            values |= given | {f"n{index}_{place}": name for place, name in enumerate(names)}
+            parts.append(
+                f"SELECT $n{index}_0::VARCHAR AS venue, $n{index}_1::VARCHAR AS symbol, "  # noqa: S608
+                f"{f'$n{index}_2::VARCHAR' if is_plain else 'max(unified)'} AS unified, "
+                f"ts_ns // {width} * {width} AS start_ns, {wanted} "
+                f"FROM ({kind_select(self.root, 'trades', files)}){where} GROUP BY start_ns"
+            )
+            if not is_plain:
+                del values[f"n{index}_2"]
         return self._run(
-            f"SELECT venue, symbol, unified, make_timestamp_ns(start_ns) AS ts, "  # noqa: S608
-            f"* EXCLUDE (venue, symbol, unified) FROM (SELECT venue, symbol, unified, "
-            f"ts_ns // {width} * {width} AS start_ns, {wanted} FROM ({source}){where} "
-            "GROUP BY venue, symbol, unified, start_ns) ORDER BY start_ns, venue, symbol",
+            "SELECT venue, symbol, unified, make_timestamp_ns(start_ns) AS ts, "  # noqa: S608
+            f"* EXCLUDE (venue, symbol, unified) FROM ({' UNION ALL '.join(parts)}) "
+            "ORDER BY start_ns, venue, symbol",
             values,
         )
 
