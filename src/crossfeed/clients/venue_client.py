@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from crossfeed.books.book import OrderBook
 from crossfeed.books.l3 import OrderBookL3
@@ -88,6 +88,7 @@ class VenueClient:
             tap=None if recorder is None else recorder.tap(venue),
         )
         self._wanted: dict[Request, None] = dict.fromkeys(self._requests(symbols, kinds))
+        self._session.state_handlers.append(self.router.states.emit)
         self._closed: asyncio.Event | None = None
         self._is_connected = False
 
@@ -198,19 +199,35 @@ class VenueClient:
     async def unsubscribe(self, symbols: Sequence[str], kinds: Sequence[str]) -> None:
         """Remove streams; return when the venue acknowledged. What is not subscribed is ignored."""
         old = [request for request in self._requests(symbols, kinds) if request in self._wanted]
-        for request in old:
-            del self._wanted[request]
         if self._is_connected and old:
             await self._session.remove(old)
+        for request in old:
+            self._wanted.pop(request, None)
 
     # ── callbacks and streams ───────────────────────────────────────────────
 
-    def on(self, data_type: str, handler: Handler, symbol: str = ALL) -> Handler:
+    @overload
+    def on(self, data_type: str, handler: Handler, symbol: str = ...) -> Handler: ...
+
+    @overload
+    def on(
+        self, data_type: str, handler: None = ..., symbol: str = ...
+    ) -> Callable[[Handler], Handler]: ...
+
+    def on(
+        self, data_type: str, handler: Callable[..., Any] | None = None, symbol: str = ALL
+    ) -> Callable[..., Any]:
         """Call `handler` with each event of `data_type` ("trade", "gap", "feed_status", "*").
 
-        Sync handlers run inline in the feed, async ones from a bounded queue. Returns the handler,
-        so that it can stand as a decorator.
+        Sync handlers run inline in the feed, async ones from a bounded queue. Returns the handler;
+        without one, a decorator: `@client.on("trade")`.
         """
+        if handler is None:
+
+            def decorate(given: Handler) -> Handler:
+                return self.on(data_type, given, symbol)
+
+            return decorate
         self.add_handler(data_type, handler, symbol)
         return handler
 
@@ -233,13 +250,19 @@ class VenueClient:
         return subscription
 
     def on_error(self, handler: Callable[[BaseException], Any]) -> Callable[[BaseException], Any]:
-        """Call `handler` with every error: lost connections, refused frames, failed handlers."""
+        """Call `handler` with every error: lost connections, refused frames, failed handlers.
+
+        It may be a coroutine function; like all `on_...` this stands as a decorator.
+        """
         self.router.on_error(handler)
         return handler
 
     def on_state_change(self, handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """Call `handler(old, new)` when a connection changes its `ConnectionState`."""
-        self._session.state_handlers.append(handler)
+        """Call `handler(old, new)` when a connection changes its `ConnectionState`.
+
+        It may be a coroutine function.
+        """
+        self.router.states.add(handler)
         return handler
 
     def on_gap(self, handler: Callable[..., Any]) -> Callable[..., Any]:

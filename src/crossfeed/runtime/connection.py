@@ -176,6 +176,11 @@ class Connection:
             session.deliver(out, self.core)
             await self._ask(wants)
 
+    def unsettled(self, wants: Sequence[Want]) -> list[Want]:
+        """Return those of `wants` it carries unanswered: the call that asked was cancelled."""
+        open_states = {WantState.NOTED, WantState.ASKED, WantState.LEAVING}
+        return [w for w in wants if self.is_live and self.wants.get(w) in open_states]
+
     async def remove(self, wants: Sequence[Want]) -> None:
         """Remove subscriptions; return when the venue answered."""
         present = [want for want in wants if want in self.wants]

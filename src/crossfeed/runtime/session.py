@@ -14,25 +14,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from crossfeed.books.book import OrderBook
-from crossfeed.errors import ConfigError, VenueError
-from crossfeed.integrity.gaps import GapLedger
-from crossfeed.model.commands import (
-    Acknowledged,
-    Backfill,
-    Command,
-    FetchSnapshot,
-    Reconnect,
-    Refused,
-    Resubscribe,
-    Rotate,
-    Send,
-    VenueNotice,
-    Want,
+from crossfeed.errors import (
+    AuthRejectedError,
+    ConfigError,
+    SubscriptionRejectedError,
+    VenueError,
 )
+from crossfeed.integrity.gaps import GapLedger
+from crossfeed.model.commands import Command, Refused, Want
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Output
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.runtime.auditor import Auditor
+from crossfeed.runtime.command_desk import CommandDesk
 from crossfeed.runtime.connection import Connection
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.histogram import Histogram
@@ -119,12 +113,13 @@ class Session:
         self.rest = RestDesk(self, self.links.rest_urls())
         self.watchdog = LoopWatchdog(clock, self.report)
         self.auditor = Auditor(self, settings.audit_interval_s)
+        self.desk = CommandDesk(self)
         self.connections: list[Connection] = []
         self.processing = Histogram()
         self.state_handlers: list[Callable[[Any, Any], Any]] = []
-        self.notices: list[VenueNotice] = []
         self._asked: set[Request] = set()
         self._requests: dict[Request, Want] = {}
+        self._turned_down: dict[Want, Refused] = {}
         self._number = 0
         self._shards = 0
         self._opened_mono_ns = 0
@@ -201,9 +196,22 @@ class Session:
         wants = self._note(self._with_companions(requests))
         self.watchdog.start()
         self.tasks.spawn(self._tick(), "timer")
-        new = self._place(wants)
-        await self.links.connect(new, self.settings.connect_deadline_s)
+        await self._connect(self._place(wants))
         self._check_refusals(wants)
+
+    async def _connect(self, new: Sequence[Connection]) -> None:
+        """Open connections. One of several that was refused all it asked for is done without."""
+        try:
+            await self.links.connect(new, self.settings.connect_deadline_s)
+        except (SubscriptionRejectedError, AuthRejectedError):
+            useless = [c for c in new if all(want in c.refused for want in c.wants)]
+            if self.settings.strict or len(useless) == len(new):
+                raise
+            for connection in useless:
+                self._turned_down |= connection.refused
+                await connection.manager.close()
+                self.streams.forget(connection.name)
+                self.connections.remove(connection)
 
     async def add(self, requests: Sequence[Request]) -> None:
         """Add requests to the running session; return when the venue answered."""
@@ -211,13 +219,16 @@ class Session:
         self._asked.update(requests)
         wants = self._note(self._with_companions(requests))
         fresh = [want for want in wants if self._carrier(want) is None]
+        await asyncio.gather(
+            *(c.add(late) for c in self.connections if (late := c.unsettled(wants)))
+        )
         capacity = self._capacity()
         room = [c for c in self.connections if len(c.wants) + len(fresh) <= capacity]
         if room and fresh:
             lines = [c for c in self.connections if c.shard == room[0].shard]
             await asyncio.gather(*(connection.add(fresh) for connection in lines))
         elif fresh:
-            await self.links.connect(self._place(fresh), self.settings.connect_deadline_s)
+            await self._connect(self._place(fresh))
         try:
             self._check_refusals(wants)
         except VenueError:
@@ -229,12 +240,15 @@ class Session:
         self._asked.difference_update(requests)
         needed = set(self._with_companions(list(self._asked)))
         for request in self._with_companions(requests):
-            want = None if request in needed else self._requests.pop(request, None)
+            want = None if request in needed else self._requests.get(request)
             if want is None:
                 continue
-            if want not in self._requests.values():
+            # Only when the venue is done with it is it forgotten: a cancelled call can be repeated.
+            if all(w != want for r, w in self._requests.items() if r != request):
                 for connection in self._carriers(want):
                     await connection.remove([want])
+                self._turned_down.pop(want, None)
+            self._requests.pop(request, None)
             self.streams.close(want, request.kind)
 
     async def close(self) -> None:
@@ -254,6 +268,7 @@ class Session:
             self.streams.close(want, request.kind)
         self.connections.clear()
         self._requests.clear()
+        self._turned_down.clear()
         self._asked.clear()
 
     def _note(self, requests: Sequence[Request]) -> list[Want]:
@@ -323,60 +338,11 @@ class Session:
             assert carrier is not None
             raise carrier.rejection(refused)
 
-    # ── commands ────────────────────────────────────────────────────────────
+    # ── commands, and what the venue says ───────────────────────────────────
 
     def execute(self, connection: Connection, commands: Iterable[Command]) -> None:
-        """Carry out what the pipeline asked for. Returns at once; slow things become tasks."""
-        for command in commands:
-            match command:
-                case Acknowledged():
-                    self._on_acknowledged(connection, command)
-                case Refused():
-                    connection.on_refused(command)
-                case Send():
-                    self.tasks.spawn(connection.send(command.payload), "send")
-                case Resubscribe():
-                    self._resubscribe(connection, command)
-                case Reconnect():
-                    connection.place += command.is_other_endpoint
-                    self.tasks.spawn(connection.manager.reconnect(command.cause), "reconnect")
-                case Rotate():
-                    self.tasks.spawn(self.links.rotate(self, connection, command.cause), "rotate")
-                case FetchSnapshot():
-                    self.rest.fetch_snapshot(connection.core, command)
-                case Backfill():
-                    self.rest.backfill(connection.core, command)
-                case VenueNotice():
-                    self._on_notice(command)
-
-    def _on_acknowledged(self, connection: Connection, said: Acknowledged) -> None:
-        connection.on_acknowledged(said)
-        if said.is_removal:
-            return
-        out = Output()
-        now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
-        for want in said.wants:
-            self.streams.subscribed(want, now_ns, mono_ns, out)
-        self.deliver(out, connection.core)
-
-    def _resubscribe(self, connection: Connection, command: Resubscribe) -> None:
-        want = self.streams.want_of(command.channel, command.symbol)
-        carriers = [connection, *(c for c in self.connections if c is not connection)]
-        carrier = next((c for c in carriers if want in c.wants), None)
-        if carrier is not None and want is not None:
-            self.tasks.spawn(carrier.resubscribe([want]), f"resubscribe:{command.symbol}")
-
-    def _on_notice(self, notice: VenueNotice) -> None:
-        self.notices = [*self.notices[-99:], notice]
-        log.log(
-            logging.WARNING if notice.is_error else logging.INFO,
-            "%s says: %s %s",
-            self.venue.name,
-            notice.code,
-            notice.text,
-        )
-        if notice.is_error:
-            self.report(VenueError(self.venue.name, notice.text, code=notice.code))
+        """Carry out what the pipeline asked for; see `CommandDesk`."""
+        self.desk.execute(connection, commands)
 
     def on_refused(self, connection: Connection, said: Refused) -> None:
         """Tell subscribers in the stream that these wants will bring nothing."""
@@ -477,8 +443,8 @@ class Session:
         each = {c.name: c.manager.get_stats() for c in self.connections}
         refused = {
             f"{want.channel}:{want.symbol}": said.reason
-            for connection in self.connections
-            for want, said in connection.refused.items()
+            for each_refused in (*(c.refused for c in self.connections), self._turned_down)
+            for want, said in each_refused.items()
         }
         mono_ns = self.clock.monotonic_ns()
         uptime_s = (mono_ns - self._opened_mono_ns) / 1e9 if self._is_open else 0.0
