@@ -15,7 +15,7 @@ export VENV PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench docs faults fuzz soak trust peers format constraints clean
+.PHONY: help demo test check bench docs faults fuzz sanitize soak trust peers format constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ faults: $(VENV)/.stamp-test ## run the fault tests in full and print the coverag
 
 fuzz: $(VENV)/.stamp-test ## a million mutated inputs through every decoder (ARGS="--inputs 10000000")
 	$(BIN)/python tools/fuzz.py --jobs $(JOBS) $(ARGS)
+
+sanitize: $(VENV)/.stamp-test ## compiled code under the address and undefined sanitizers (MUTANTS=...)
+	@tools/sanitize.sh $(ARGS)
 
 soak: $(VENV)/.stamp-test ## four venues with faults over sockets for SECONDS=..., accounts compared
 	$(BIN)/python tools/soak.py --seconds $(SECONDS) $(ARGS)

@@ -996,14 +996,15 @@ cdef class Step:
         if count == 0:
             return 0
         counters.events += count
-        unasked = counters.unasked
+        before = counters.unasked
         for event in decoded:
             gate = PyDict_GetItem_(self.gates, (type(event), event.symbol))
             if gate == NULL:
                 counters.unasked += 1
             else:
                 (<object> gate).admit(event, out)
-        if counters.unasked - unasked < count:  # a gate may count its events as unasked itself
+        # Gates count as well: what the venue tells unasked.
+        if counters.unasked - before < count:
             counters.messages += 1
         return 0
 
