@@ -7,6 +7,7 @@ message.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -136,10 +137,16 @@ def _make(
     return f"out.append({event_name}({', '.join(arguments)}))"
 
 
+@functools.cache
+def _hints(declaration: type[Struct]) -> dict[str, Any]:
+    """Return a declaration's annotations; read once, for each connection compiles them anew."""
+    return get_type_hints(declaration, include_extras=True)
+
+
 def plan_of(declaration: type[Struct], path: str, depth: int) -> _Plan:
     """Walk a declaration; nested Structs become attribute paths, lists of Structs become loops."""
     plan = _Plan([], [])
-    for field, hint in get_type_hints(declaration, include_extras=True).items():
+    for field, hint in _hints(declaration).items():
         if field not in declaration.__struct_fields__:
             continue
         kind, base, is_optional = split_hint(hint)
