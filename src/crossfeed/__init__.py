@@ -36,6 +36,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "crossfeed.clients.aggregator": ("MarketDataAggregator",),
     "crossfeed.clients.binance": ("BinanceConfig", "BinanceStream", "BinanceWebSocket"),
     "crossfeed.clients.coinbase": ("CoinbaseChannel", "CoinbaseConfig", "CoinbaseWebSocket"),
+    "crossfeed.clients.replay": ("Replay",),
     "crossfeed.clients.validation": ("validate_data",),
     "crossfeed.clients.venue_client": ("VenueClient",),
     "crossfeed.errors": (
@@ -78,6 +79,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "crossfeed.runtime.delivery": ("DeliveryMode",),
     "crossfeed.runtime.loop": ("run",),
     "crossfeed.runtime.queues": ("OverflowPolicy",),
+    "crossfeed.runtime.recording": ("Recorder",),
     "crossfeed.runtime.settings": ("FeedSettings",),
     "crossfeed.transport.breaker": ("CircuitBreaker",),
     "crossfeed.transport.config": ("WebSocketConfig",),
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     from crossfeed.clients.aggregator import MarketDataAggregator
     from crossfeed.clients.binance import BinanceConfig, BinanceStream, BinanceWebSocket
     from crossfeed.clients.coinbase import CoinbaseChannel, CoinbaseConfig, CoinbaseWebSocket
+    from crossfeed.clients.replay import Replay
     from crossfeed.clients.validation import validate_data
     from crossfeed.clients.venue_client import VenueClient
     from crossfeed.errors import (
@@ -141,6 +144,7 @@ if TYPE_CHECKING:
     from crossfeed.runtime.delivery import DeliveryMode
     from crossfeed.runtime.loop import run
     from crossfeed.runtime.queues import OverflowPolicy
+    from crossfeed.runtime.recording import Recorder
     from crossfeed.runtime.settings import FeedSettings
     from crossfeed.transport.breaker import CircuitBreaker
     from crossfeed.transport.config import WebSocketConfig
@@ -198,6 +202,8 @@ __all__ = [
     "QueueOverflowError",
     "Quote",
     "RateLimitedError",
+    "Recorder",
+    "Replay",
     "Side",
     "Stream",
     "SubscriptionRejectedError",

@@ -280,8 +280,8 @@ class Journal:
 
     def blocks(
         self, *, first_segment: int = 0, last_segment: int = NS_MAX
-    ) -> Iterator[tuple[SegmentHead, list[Record]]]:
-        """Yield each block's records with the head of their segment; see `records`."""
+    ) -> Iterator[tuple[SegmentReader, list[Record]]]:
+        """Yield each block's records with the reader of their segment; see `records`."""
         self.damages.clear()
         self.losses.clear()
         for segment in self.segments():
@@ -297,7 +297,7 @@ class Journal:
                     for record in block:
                         if record.kind == RecordKind.LOSS:
                             self.losses.append(read_loss(record))
-                    yield reader.head, block
+                    yield reader, block
                 self.damages += reader.damages
 
 
@@ -310,12 +310,9 @@ def _present(segment: SegmentFile) -> str:
 
 
 def read_loss(record: Record) -> Loss:
-    """Return the loss a record tells of.
-
-    Raises:
-        CorruptRecordError: It is none.
-    """
+    """Return the loss a record tells of; one that cannot be read is a loss too."""
     try:
         return msgspec.json.decode(record.payload, type=Loss)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise CorruptRecordError("loss", offset=0, reason=str(error)) from error
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        at_ns = record.wall_ns
+        return Loss(cause="damage", first_ns=at_ns, last_ns=at_ns, detail=f"no loss: {error}")

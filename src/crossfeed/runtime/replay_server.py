@@ -5,8 +5,8 @@ async with ReplayServer("recording", speed=10) as server:
     url = server.ws_url("kraken")
 ```
 Each feed of the journal gets a port with the venue's WebSocket and the REST answers that were
-recorded. History begins for each connection when it has subscribed something, at the beginning of
-the journal: snapshots come first, as they did. What lies before `start` is sent at once, so that
+recorded. History begins for each connection when it has subscribed what it wants, at the beginning
+of the journal: snapshots come first, as they did. What lies before `start` is sent at once, so that
 books stand. Frames keep their recorded content and times.
 """
 
@@ -43,6 +43,8 @@ NS: Final = 1_000_000_000
 UNSENT_BYTES_MAX: Final = 1 << 20
 BATCH_RECORDS: Final = 200
 PAUSE_S: Final = 0.002
+QUIET_S: Final = 0.5
+"""History begins this long after a client's last request, so that no stream misses its snapshot."""
 ANSWERS_BYTES_MAX: Final = 512 << 20
 NO_ANSWER: Final = Response(404, b'{"message":"not in the recording"}')
 
@@ -55,12 +57,14 @@ class _HistorySession(Session):
     ) -> None:
         super().__init__(feed.exchange, number, request, now_ns)
         self.speaks = speaks
+        self.asked_ns = 0
         self._feed = feed
         self._owners: dict[str, str] = {}
 
     def on_text(self, payload: bytes, now_ns: int) -> None:
-        """Answer a request; history begins with the first subscription."""
+        """Answer a request; history begins soon after the last subscription."""
         del now_ns
+        self.asked_ns = self._feed.now_mono_ns()
         for reply in self.speaks.on_text(payload):
             self.put(reply)
         self._feed.begin(self)
@@ -151,6 +155,10 @@ class _FeedServer:
         if any(k in asked and asked[k] != best[0][k] for k in ("symbol", "pair") if k in best[0]):
             return NO_ANSWER
         return Response(best[1], best[2])
+
+    def now_mono_ns(self) -> int:
+        """Return monotonic time."""
+        return self._server.clock.monotonic_ns()
 
     def begin(self, session: _HistorySession) -> None:
         """Begin history for a client that has subscribed."""
@@ -278,6 +286,8 @@ class ReplayServer:
 
     async def play(self, feed: _FeedServer, session: _HistorySession) -> None:
         """Send history to one client until it ends or the client has gone."""
+        while (quiet_ns := self.clock.monotonic_ns() - session.asked_ns) < QUIET_S * NS:
+            await self.clock.sleep(QUIET_S - quiet_ns / NS)
         base: tuple[int, int] | None = None
         for number, record in enumerate(self._records(feed.name)):
             if session.is_over or (self._end_ns and record.wall_ns > self._end_ns):
