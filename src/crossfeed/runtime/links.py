@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from crossfeed.errors import ConfigError, CrossfeedError, DeadlineError, VenueError
 from crossfeed.model.commands import Want
+from crossfeed.model.output import Output
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.runtime.connection import Connection, WantState
 from crossfeed.runtime.core_choice import listener_factory
@@ -178,8 +179,8 @@ class Links:
         if connection not in session.connections or connection in self._rotating:
             return
         self._rotating.append(connection)
+        fresh = session.twin(connection)
         try:
-            fresh = session.twin(connection)
             await self.connect([fresh], self.settings.connect_deadline_s)
             waited_s = 0.0
             while not session.streams.is_ready(fresh.name, list(fresh.wants)):
@@ -188,11 +189,19 @@ class Links:
                 await self.clock.sleep(READY_POLL_S)
                 waited_s += READY_POLL_S
             session.replace(connection, fresh)
-            await connection.manager.close()
-            session.streams.forget(connection.name)
-            log.info("%s replaced by %s: %s", connection.name, fresh.name, cause)
+        except BaseException:
+            # Cancelled or failed: the new connection belongs to nobody but us.
+            await fresh.manager.close()
+            out = Output()
+            fresh.on_lost("closed", out)
+            session.deliver(out)
+            session.streams.forget(fresh.name)
+            raise
         finally:
             self._rotating.remove(connection)
+        await connection.manager.close()
+        session.streams.forget(connection.name)
+        log.info("%s replaced by %s: %s", connection.name, fresh.name, cause)
 
     async def connect(self, connections: Sequence[Connection], deadline_s: float) -> None:
         """Open connections in parallel; return when all are up and subscribed.
