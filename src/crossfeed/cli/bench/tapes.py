@@ -24,6 +24,8 @@ PRICE_MID = 6_400_000
 DEPTH_DEFAULT = 1000
 UPDATE_FIRST = 1_000_000
 KRAKEN_DEPTH = 10
+TOP_CHANGES = 2
+"""Two changes a message: both are of the top, so that every message moves it."""
 
 
 class Feed(Struct, frozen=True, kw_only=True):
@@ -224,14 +226,15 @@ class _Coinbase(_Maker):
     def depth(self, symbol: str) -> Iterator[Frame]:
         """Write changes of the book."""
         changes = self.feed.changes
+        is_top_only = changes == TOP_CHANGES
         for index in count(1):
+            numbers = [0] * changes if is_top_only else self.level_numbers(changes)
+            sizes = [index, index + 1] if is_top_only else self.sizes(changes)
             rows = ",".join(
                 f'["buy","{_cents(PRICE_MID - 1 - n)}","{_size(size)}"]'
                 if number & 1
                 else f'["sell","{_cents(PRICE_MID + 1 + n)}","{_size(size)}"]'
-                for number, (n, size) in enumerate(
-                    zip(self.level_numbers(changes), self.sizes(changes), strict=True)
-                )
+                for number, (n, size) in enumerate(zip(numbers, sizes, strict=True))
             )
             yield (
                 f"level2_batch/{symbol}",
