@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from crossfeed.errors import CorruptRecordError, CrossfeedError, JournalError
 from crossfeed.journal.compression import Codec
 from crossfeed.journal.folder import list_segments, segment_name
-from crossfeed.journal.format import HEADER_BYTES, SegmentHead, encode_block, encode_head
+from crossfeed.journal.format import (
+    BLOCK_HEAD_BYTES,
+    HEADER_BYTES,
+    BlockHead,
+    SegmentHead,
+    encode_block,
+    encode_head,
+    open_block,
+    parse_block_head,
+)
 from crossfeed.journal.reader import Journal, SegmentReader, read_loss
 from crossfeed.journal.records import Loss, Record, RecordKind, encode_json, encode_record
 from crossfeed.testing.journal import RUN, numbers, segment_bytes
@@ -106,12 +115,38 @@ def test_bit_flips_are_found_skipped_and_reported(tmp_path: Path) -> None:
     flip_everywhere(tmp_path, blocks=6, bits=range(0, size * 8, 13))
 
 
+def is_refused(head: BlockHead, stored: bytes, seed: int) -> bool:
+    try:
+        open_block(head, stored, seed, "x", 0)
+    except CorruptRecordError:
+        return True
+    return False
+
+
 @pytest.mark.fault("F03")
 @pytest.mark.load
 def test_every_bit_flip_of_64_kib(tmp_path: Path) -> None:
+    """Each bit on the block it lies in, and every 997th through the reader on the whole file."""
     size = len(segment_bytes(64, PER_BLOCK)) - HEADER_BYTES
     blocks = -(-64 * 64 * 1024 // size)
-    flip_everywhere(tmp_path, blocks, range(len(segment_bytes(blocks, PER_BLOCK)) * 8))
+    data = segment_bytes(blocks, PER_BLOCK)
+    seed = SegmentHead(number=1, run=RUN, wall_ns=5, mono_ns=6).seed
+    found = 0
+    starts = [HEADER_BYTES]
+    while starts[-1] < len(data):
+        at = starts[-1]
+        head = parse_block_head(data[at : at + BLOCK_HEAD_BYTES], seed)
+        assert head is not None
+        starts.append(at + BLOCK_HEAD_BYTES + head.stored_bytes)
+        block = bytearray(data[at : starts[-1]])
+        for bit in range(len(block) * 8):
+            block[bit // 8] ^= 1 << bit % 8
+            flipped = parse_block_head(bytes(block[:BLOCK_HEAD_BYTES]), seed)
+            assert flipped is None or is_refused(flipped, bytes(block[BLOCK_HEAD_BYTES:]), seed)
+            block[bit // 8] ^= 1 << bit % 8
+            found += 1
+    assert found == (len(data) - HEADER_BYTES) * 8
+    flip_everywhere(tmp_path, blocks, range(0, len(data) * 8, 997))
 
 
 @pytest.mark.fault("F03")
