@@ -45,7 +45,9 @@ def shared(request: pytest.FixtureRequest) -> ModuleType:
 def marked(*args: str) -> SimpleNamespace:
     """Return what looks like a test with one fault mark."""
     mark = SimpleNamespace(args=args)
-    return SimpleNamespace(nodeid="test_x.py::test_x", iter_markers=lambda _name: [mark])
+    return SimpleNamespace(
+        nodeid="test_x.py::test_x", iter_markers=lambda _name: [mark], user_properties=[]
+    )
 
 
 def test_unknown_fault_id_is_refused(shared: ModuleType) -> None:
