@@ -340,7 +340,7 @@ def test_mistakes_are_named_before_anything_is_opened(parts, words) -> None:
 
 
 async def test_a_venue_out_of_reach_does_not_stop_the_others(build, venues, until) -> None:
-    venues.inject(FaultRule(kind="handshake", venues=("coinbase",), status=503, until_s=1.0))
+    venues.inject(FaultRule(kind="handshake", venues=("coinbase",), status=503, until_s=2.5))
     quick = {"reconnect_attempts_max": 1, "rest_fallback": False}
     aggregator = build(settings={"coinbase": quick})
     values = []
