@@ -88,7 +88,7 @@ def test_demo_without_a_terminal_prints_a_line_a_second_and_a_summary(run) -> No
     assert (code, err) == (0, "")
     lines = out.splitlines()
     prices = [line for line in lines if " BTC/USD " in line]
-    assert 1 <= len(prices) <= 3
+    assert 1 <= len(prices) <= 4
     assert all(
         re.search(r"binance 6\d,\d{3}\.\d\d +coinbase 6\d,\d{3}\.\d\d +\|  bid 6", line)
         for line in prices

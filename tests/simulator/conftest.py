@@ -83,7 +83,9 @@ class RawClient:
     async def send(self, message, opcode: int = 1) -> None:
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.send_frame(data, opcode)
-        await self._writer.drain()
+        # A connection that has ended is noticed by reading: what came before it is read first.
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
 
     def send_frame(self, data: bytes, opcode: int) -> None:
         mask = os.urandom(4)

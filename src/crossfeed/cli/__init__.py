@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
     # What the feed says of outages is shown in the view; the console stays readable.
-    logging.getLogger("crossfeed").setLevel(logging.CRITICAL)
+    logger = logging.getLogger("crossfeed")
+    usual = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         result = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
@@ -42,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _fail(error)
             return EXIT_USAGE
         raise
+    finally:
+        logger.setLevel(usual)
     return int(result) if isinstance(result, int) else 0
 
 
