@@ -454,7 +454,7 @@ async def test_subscribe_cancelled_at_any_point_harms_nothing(binance, connect, 
     symbols = set()
     client.on("trade", lambda trade: symbols.add(trade.symbol))
     async with client:
-        for passes in range(0, 12, 2):
+        for passes in (0, 1, 2, 4, 8):
             await strike(client.subscribe(["ETH/USD"], ["trade"]), passes)
             await client.subscribe(["ETH/USD"], ["trade"])
             symbols.clear()

@@ -210,10 +210,8 @@ async def test_all_seven_streams_with_the_keys_of_the_vocabulary(settings, until
 @pytest.mark.parametrize(
     ("streams", "intervals", "expected"),
     [
-        ([BinanceStream.KLINE], ("1m",), {"1m"}),
         ([BinanceStream.KLINE], ("1m", "5m", "15m"), {"1m", "5m", "15m"}),
         (["kline_5m"], ("1m",), {"5m"}),
-        (["kline_1s", BinanceStream.KLINE], ("1h",), {"1s", "1h"}),
     ],
 )
 async def test_kline_intervals(settings, until, streams, intervals, expected) -> None:
