@@ -296,20 +296,19 @@ async def test_run_lasts_until_closed_or_cancelled(settings, until) -> None:
     assert client.get_stats()["state"] == "disconnected"
 
 
-async def test_stream_stands_beside_callbacks(settings) -> None:
+async def test_stream_stands_beside_callbacks(settings, until) -> None:
     config = BinanceConfig(symbols=["BTCUSDT", "ETHUSDT"], settings=settings)
-    called = []
+    called, got = [], []
     async with BinanceWebSocket(config) as client:
         client.on_trade(called.append)
-        got = []
         async with client.stream("trade", symbol="ETHUSDT") as stream:
             async for event in stream:
                 got.append(event)
                 if len(got) == 5:
                     break
+        await until(lambda: {event.symbol for event in called} == {"BTCUSDT", "ETHUSDT"})
     assert {event.symbol for event in got} == {"ETHUSDT"}
     assert set(got) <= set(called)
-    assert {event.symbol for event in called} == {"BTCUSDT", "ETHUSDT"}
 
 
 async def test_async_handlers_are_awaited_in_order(settings, until) -> None:
