@@ -62,12 +62,17 @@ def test_it_runs_offline(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a script would, in this process: its own loop, its own simulator, warnings are errors."""
-    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--seconds", SECONDS.get(name, "0.8")])
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.delitem(sys.modules, "_venues", raising=False)
-    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
-    out = capsys.readouterr().out
-    assert re.search(SAYS[name], out), out[-3000:]
+    out, seconds = "", float(SECONDS.get(name, "0.8"))
+    # What it says is the promise, not how soon: a busy machine gets one longer run.
+    for limit in (seconds, 8 * seconds):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--seconds", str(limit)])
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+        out = capsys.readouterr().out
+        if re.search(SAYS[name], out):
+            return
+    pytest.fail(out[-3000:])
 
 
 def test_one_as_the_user_starts_it() -> None:
