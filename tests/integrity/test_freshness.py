@@ -326,3 +326,24 @@ def test_a_clean_day_has_no_false_alarm():
     assert changes == []
     assert rig.out.commands == []
     assert rig.freshness.stats().stale == 0
+
+
+@pytest.mark.fault("T04")
+def test_the_connections_own_heartbeats_make_silence_quiet_and_their_end_makes_it_stale():
+    """Coinbase Advanced and Kraken send heartbeats that belong to no stream: they are life, too."""
+
+    class Pulse:
+        last_event = None
+
+    rig, pulse = Rig("trade", "book"), Pulse()
+    rig.freshness.listen(pulse)
+    rig.data("trade", "book").tick()
+    for _ in range(100):
+        pulse.last_event = heartbeat(0, rig.now_ms)
+        rig.run(1)
+    assert {rig.trust("trade"), rig.trust("book")} == {Trust.SOUND}
+    pulse.last_event = None  # the table was built anew: what was heard is not forgotten
+    rig.run(9)
+    assert rig.trust("book") is Trust.SOUND
+    rig.run(2)
+    assert {rig.trust("trade"), rig.trust("book")} == {Trust.STALE}

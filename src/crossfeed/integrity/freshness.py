@@ -169,7 +169,8 @@ class Freshness:
         self._watches: dict[Stream, _Watch] = {}
         self._lag = LagWatch(self._limits.lag_limit_s)
         self._escalation = Escalation(self._limits.escalation)
-        self._looked_ns = 0
+        self._pulse: Watched | None = None
+        self._looked_ns = self._heard_ns = 0
         self._stale = self._quiet = self._missing_first = self._pauses = 0
         self.next_due_ns = NEVER_NS
 
@@ -200,6 +201,10 @@ class Freshness:
         watch.since_ns = watch.learned_at_ns = mono_ns
         self._watches[trust.stream] = watch
         self.next_due_ns = min(self.next_due_ns, mono_ns + 1)
+
+    def listen(self, pulse: Watched) -> None:
+        """Take the heartbeats of the whole connection as proof that it is fed."""
+        self._pulse = pulse
 
     def unwatch(self, stream: Stream) -> None:
         """Watch over a stream no longer."""
@@ -245,12 +250,19 @@ class Freshness:
         if looked_ns and mono_ns - looked_ns > self._limits.pause_s * SECOND_NS:
             self._paused(now_ns, mono_ns, out)
         else:
-            alive_ns = max(newest.values(), default=0)
+            alive_ns = max(self._heard(), *newest.values(), 0)
             self._quiet = 0
             for watch in self._watches.values():
                 self._judge(watch, newest, alive_ns, now_ns, mono_ns, out)
             self._judge_lag(now_ns, mono_ns, out)
         self._find_due(mono_ns)
+
+    def _heard(self) -> int:
+        """Return when the connection's last heartbeat came, 0 if none ever did."""
+        event = None if self._pulse is None else self._pulse.last_event
+        if event is not None:
+            self._heard_ns = max(self._heard_ns, event.ts_mono_ns)
+        return self._heard_ns
 
     def _paused(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """The process was stopped: what lies in the buffers is old, so is all we know."""

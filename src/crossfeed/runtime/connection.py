@@ -21,6 +21,7 @@ from crossfeed.integrity.freshness import Freshness
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import Acknowledged, Refused, Want
 from crossfeed.model.output import Output
+from crossfeed.runtime.gates import Pulse
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.transport.manager import WebSocketManager
 from crossfeed.transport.state import ConnectionState
@@ -103,6 +104,7 @@ class Connection:
             session.tap.keep(self.name, "core_open", now_ns, mono_ns)
         self.core.on_open()
         self.freshness.on_open(mono_ns)
+        self.freshness.listen(Pulse(session.streams.table(self.name)))
         session.streams.line_up(self.name, wants, now_ns, mono_ns, out)
         for want in wants:
             self.watch(want, mono_ns)

@@ -14,7 +14,16 @@ from crossfeed.runtime.counters import Counters
 if TYPE_CHECKING:
     from crossfeed.runtime.streams import StreamSet
 
-__all__ = ["BandGate", "HeartbeatGate", "IntervalSorter", "Passage", "StatusGate", "Tee"]
+__all__ = [
+    "BandGate",
+    "HeartbeatGate",
+    "IntervalSorter",
+    "Passage",
+    "Pulse",
+    "PulseGate",
+    "StatusGate",
+    "Tee",
+]
 
 CLOSED_WORDS: Final = frozenset(
     {
@@ -51,6 +60,38 @@ class Passage:
         """Pass it on."""
         self._counters.unasked += 1
         out.events.append(event)
+
+
+class PulseGate:
+    """Keeps the heartbeats that a venue sends unasked: they prove that the connection is fed.
+
+    Attributes:
+        last_event: The newest.
+    """
+
+    def __init__(self, counters: Counters) -> None:
+        """Count in the session's counters."""
+        self.last_event: MarketData | None = None
+        self._counters = counters
+
+    def admit(self, event: MarketData, out: Output) -> None:  # noqa: ARG002 - as every gate
+        """Note it; nobody is told."""
+        self._counters.unasked += 1
+        self.last_event = event
+
+
+class Pulse:
+    """Reads the newest heartbeat of a whole connection off its table, asked for or not."""
+
+    def __init__(self, table: Mapping[tuple[type[MarketData], str], Gate]) -> None:
+        """Take the connection's table."""
+        self._table = table
+
+    @property
+    def last_event(self) -> MarketData | None:
+        """Newest heartbeat since the table was built."""
+        gate = self._table.get((Heartbeat, ""))
+        return gate.last_event if isinstance(gate, PulseGate | HeartbeatGate) else None
 
 
 class BandGate:
@@ -92,11 +133,13 @@ class HeartbeatGate:
     def __init__(self, inner: Gate, streams: StreamSet) -> None:
         """Watch over the trades in `streams`."""
         self.inner = inner
+        self.last_event: MarketData | None = None
         self._streams = streams
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Pass it on; note what it says of the newest trade."""
         assert isinstance(event, Heartbeat), "only heartbeats come here"
+        self.last_event = event
         self.inner.admit(event, out)
         if event.last_trade_id:
             self._streams.witness(event.symbol, event.last_trade_id, event.ts_mono_ns)

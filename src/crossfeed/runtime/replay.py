@@ -32,6 +32,7 @@ from crossfeed.model.events import BookSnapshot, MarketData
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Output
 from crossfeed.model.status import GapState
+from crossfeed.runtime.gates import Pulse
 from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.runtime.settings import FeedSettings
@@ -249,6 +250,7 @@ class FeedReplay:
 
     def _watch(self, line: str, given: _Arguments) -> None:
         freshness = self._freshness(line)
+        freshness.listen(Pulse(self.streams.table(line)))
         for flow in self.streams.of(given.get("want", Want)):
             channel = flow.channel
             if flow.stream.symbol and channel.kind != "status" and line in flow.carrier.lines:

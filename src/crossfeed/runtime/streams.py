@@ -17,7 +17,7 @@ from crossfeed.integrity.open_gates import ChainGate, OpenGate
 from crossfeed.integrity.plausibility import BandLimits, PriceBand
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import RestRequest, Want
-from crossfeed.model.events import BookSnapshot, DepthDelta, MarketData, VenueStatus
+from crossfeed.model.events import BookSnapshot, DepthDelta, Heartbeat, MarketData, VenueStatus
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.status import Stream
@@ -30,6 +30,7 @@ from crossfeed.runtime.gates import (
     HeartbeatGate,
     IntervalSorter,
     Passage,
+    PulseGate,
     StatusGate,
     Tee,
 )
@@ -229,6 +230,7 @@ class StreamSet:
                     self._enter(table, flow, name)
             # Venues tell their own state unasked (maintenance): it is always listened to.
             table.setdefault((VenueStatus, ""), StatusGate(Passage(self.counters), self))
+            table.setdefault((Heartbeat, ""), PulseGate(self.counters))
 
     def _enter(self, table: GateTable, flow: Flow, name: str) -> None:
         """Put one stream into one connection's table."""

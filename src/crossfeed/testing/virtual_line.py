@@ -10,6 +10,7 @@ from crossfeed.integrity.freshness import Freshness
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import Want
 from crossfeed.model.output import Output
+from crossfeed.runtime.gates import Pulse
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.simulator.memory import MemoryLink, RefusedHandshake
 from crossfeed.simulator.outgoing import Close, RawBytes
@@ -130,6 +131,7 @@ class VirtualLine:
         self.wants.update(dict.fromkeys(wants, False))
         self.core.on_open()
         self.freshness.on_open(mono_ns)
+        self.freshness.listen(Pulse(self.feed.streams.table(self.name)))
         out = Output()
         self.feed.streams.line_up(self.name, wants, now_ns, mono_ns, out)
         for want in wants:
