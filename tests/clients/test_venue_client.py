@@ -42,6 +42,8 @@ def gapless(ids: list[int]) -> bool:
         ({"venue": "binanse"}, UnknownVenueError, "did you mean binance"),
         ({"venue": "ftx"}, UnknownVenueError, "there are: binance"),
         ({"kinds": ["trades"]}, UnsupportedChannelError, "trades"),
+        ({"venue": "coinbase", "kinds": ["matches"]}, UnsupportedChannelError, "ours is 'trade'"),
+        ({"venue": "kraken", "kinds": ["instrument"]}, UnsupportedChannelError, "'status'"),
         ({"kinds": "trade"}, ConfigError, "list of texts"),
         ({"symbols": "BTC/USD"}, ConfigError, "list of texts"),
         ({"symbols": [""]}, ConfigError, "not a symbol"),

@@ -207,6 +207,20 @@ async def test_the_book_of_level2_is_maintained(settings, venue, until, true_dep
         assert book.spread > 0
 
 
+async def test_batched_tickers(settings, until) -> None:
+    """The same tickers, fewer of them; beside `ticker` nobody could tell the two apart."""
+    config = CoinbaseConfig(product_ids=["BTC-USD"], channels=["ticker_batch"], settings=settings)
+    tickers = []
+    client = CoinbaseWebSocket(config)
+    client.on_ticker(tickers.append)
+    async with client:
+        await until(lambda: tickers)
+        assert tickers[0].data.keys() >= KEYS["ticker"]
+        with pytest.raises(UnsupportedChannelError, match="BTC-USD: coinbase .* take one of them"):
+            await client.subscribe_products(["BTC-USD"], ["ticker"])
+        await client.subscribe_products(["ETH-USD"], ["ticker"])
+
+
 # ── keys ──────────────────────────────────────────────────────────────────────
 
 

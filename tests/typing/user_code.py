@@ -6,7 +6,7 @@ ignore would be the error.
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import assert_type
 
 import crossfeed
@@ -75,6 +75,29 @@ async def aggregate() -> None:
     aggregator.subscribe("*", "ticker", show)
     await aggregator.start()
     await aggregator.stop()
+
+
+def make_events_by_hand() -> list[MarketData | UnifiedMarketData]:
+    """Construct events with the keywords of the document."""
+    event = MarketData(
+        exchange="binance",
+        symbol="BTCUSDT",
+        data_type="trade",
+        timestamp=datetime.now(UTC),
+        data={"price": 45000.00, "quantity": 0.5, "trade_id": 12345, "is_buyer_maker": False},
+        raw_message={},
+    )
+    assert_type(event.symbol, str)
+    MarketData("binance", "BTCUSDT")  # type: ignore[call-arg,misc]
+    value = UnifiedMarketData(
+        symbol="BTC/USD",
+        data_type="trade",
+        timestamp=event.timestamp,
+        exchanges=["binance"],
+        data={"price": 45000.00},
+        source_data=[event],
+    )
+    return [event, value]
 
 
 async def own_connection() -> None:

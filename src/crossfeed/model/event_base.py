@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 import msgspec
 from msgspec import Struct
@@ -107,6 +107,19 @@ class MarketData(Struct, frozen=True, gc=False):
     raw_index: int
 
     data_type: ClassVar[str] = ""
+
+    if TYPE_CHECKING:
+        # How users make one (`model/unified.py`). The kinds have constructors of their own fields.
+        def __init__(
+            self,
+            *,
+            exchange: str,
+            symbol: str,
+            data_type: str,
+            timestamp: datetime,
+            data: Mapping[str, Any],
+            raw_message: Mapping[str, Any] | None = None,
+        ) -> None: ...
 
     @property
     def timestamp(self) -> datetime:

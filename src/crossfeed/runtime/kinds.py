@@ -20,8 +20,9 @@ from crossfeed.model.events import (
     VenueStatus,
 )
 from crossfeed.runtime.order_flow import L3_KIND
+from crossfeed.venues.base import Channel, Profile
 
-__all__ = ["BANDED", "BOOK_CLASSES", "CLASSES", "NUMBERS"]
+__all__ = ["BANDED", "BOOK_CLASSES", "CLASSES", "NUMBERS", "TICKERS", "channel_of"]
 
 CLASSES: Final[dict[str, type[MarketData]]] = {
     "trade": Trade,
@@ -39,7 +40,18 @@ CLASSES: Final[dict[str, type[MarketData]]] = {
 }
 """Event class of a kind; books take several (`BOOK_CLASSES`)."""
 BOOK_CLASSES: Final = (BookSnapshot, BookDelta, DepthDelta)
-BANDED: Final = frozenset({"trade", "agg_trade", "book_ticker", "ticker", "mini_ticker"})
+TICKERS: Final = frozenset({"ticker", "ticker_batch"})
+"""Kinds whose events cannot be told apart: one of them for each symbol."""
+BANDED: Final = TICKERS | {"trade", "agg_trade", "book_ticker", "mini_ticker"}
 """Kinds whose prices are checked for plausibility."""
 NUMBERS: Final = {"id": "trade_id", "sequence": "sequence"}
 """Attribute that numbers the events of a chain (`Channel.chain`)."""
+
+
+def channel_of(profile: Profile, kind: str) -> Channel | None:
+    """Return the venue's channel that brings one of our kinds, None if it has none."""
+    if kind == "ticker_batch":
+        return profile.named(kind)
+    if kind == "book_ticker" and profile.quotes_from == "book":
+        return profile.channel("book")
+    return profile.channel("kline" if kind.startswith("kline") else kind)

@@ -18,6 +18,7 @@ from crossfeed.errors import (
     AuthRejectedError,
     ConfigError,
     SubscriptionRejectedError,
+    UnsupportedChannelError,
     VenueError,
 )
 from crossfeed.integrity.gaps import GapLedger
@@ -30,6 +31,7 @@ from crossfeed.runtime.command_desk import CommandDesk
 from crossfeed.runtime.connection import Connection
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.histogram import Histogram
+from crossfeed.runtime.kinds import TICKERS, channel_of
 from crossfeed.runtime.links import Links
 from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
@@ -142,7 +144,12 @@ class Session:
         symbol = request.symbol
         if symbol != symbol.strip() or (not symbol and not self.is_venue_wide(request.kind)):
             raise ConfigError(f"not a symbol: {symbol!r}", field="symbols")
-        self.venue.want(request.kind, symbol, self.options)
+        want = self.venue.want(request.kind, symbol, self.options)
+        if channel_of(self.venue.profile, request.kind) is None:
+            own = self.venue.profile.named(want.channel.partition(":")[0])
+            ours = f"; ours is {own.kind!r}" if own is not None else ""
+            msg = f"{request.kind!r} is the word of {self.venue.name}{ours}"
+            raise UnsupportedChannelError(msg, field="kinds")
 
     def resolve(self, request: Request) -> tuple[Want, Instrument | None]:
         """Turn a request into the venue's want.
@@ -274,10 +281,22 @@ class Session:
     def _note(self, requests: Sequence[Request]) -> list[Want]:
         """Resolve all requests (or none, if one is unknown) and open their streams."""
         resolved = [(request, *self.resolve(request)) for request in requests]
+        self._check_tickers([(request.kind, want) for request, want, _ in resolved])
         for request, want, instrument in resolved:
             self._requests[request] = want
             self.streams.open(want, request.kind, instrument)
         return list(dict.fromkeys(want for _, want, _ in resolved))
+
+    def _check_tickers(self, asked: Sequence[tuple[str, Want]]) -> None:
+        """Refuse two kinds whose events nobody could tell apart."""
+        known = [(request.kind, want) for request, want in self._requests.items()]
+        kinds: dict[str, str] = {}
+        for kind, want in (*known, *asked):
+            if kind in TICKERS and kinds.setdefault(want.symbol, kind) != kind:
+                msg = f"{self.venue.name} sends both kinds of tickers alike: take one of them"
+                raise UnsupportedChannelError(
+                    f"{want.symbol}: {msg} ({kinds[want.symbol]}, {kind})"
+                )
 
     def _capacity(self) -> int:
         own = self.settings.streams_per_connection

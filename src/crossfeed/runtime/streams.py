@@ -34,7 +34,7 @@ from crossfeed.runtime.gates import (
     StatusGate,
     Tee,
 )
-from crossfeed.runtime.kinds import BANDED, BOOK_CLASSES, CLASSES, NUMBERS
+from crossfeed.runtime.kinds import BANDED, BOOK_CLASSES, CLASSES, NUMBERS, channel_of
 from crossfeed.runtime.order_flow import L3_KIND, OrderFlow
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.base import Channel, Venue
@@ -96,14 +96,10 @@ class StreamSet:
         """Open the stream that `want` carries for `kind`; opening twice is harmless."""
         if (want, kind) in self._flows:
             return
-        profile = self.venue.profile
-        channel = profile.channel("kline" if kind.startswith("kline") else kind)
-        is_book = kind == "book" or (kind == "book_ticker" and profile.quotes_from == "book")
-        if is_book:
-            channel = profile.channel("book")
+        channel = channel_of(self.venue.profile, kind)
         if channel is None:
-            raise UnsupportedChannelError(f"{profile.name} has no {kind}")
-        if is_book and instrument is not None:
+            raise UnsupportedChannelError(f"{self.venue.name} has no {kind}")
+        if channel.kind == "book" and instrument is not None:
             book = self._open_book(want, kind, channel, instrument)
             flow = Flow(want, kind, book.trust.stream, channel, book.carrier, book.trust, book)
         else:
