@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 import crossfeed
+from crossfeed.cli.import_app import import_app
 from crossfeed.runtime.loop import run
 
 __all__ = ["app"]
@@ -20,6 +21,7 @@ app = App(
 )
 config_app = App(name="config", help="Show or check a configuration file.", help_format="plaintext")
 app.command(config_app)
+app.command(import_app)
 
 DEFAULT_VENUES = "binance,coinbase,kraken"
 DEFAULT_SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
@@ -128,7 +130,10 @@ def record(  # noqa: PLR0913 - one parameter is one option
     queue_mb: Annotated[float, Parameter(help="What may wait for a slow disk.")] = 64.0,
     summary: Summary = False,
 ) -> int:
-    """Record everything that venues send, for months if need be. Ctrl-C or SIGTERM ends it."""
+    """Record everything that venues send, for months if need be. Ctrl-C or SIGTERM ends it.
+
+    SIGHUP reads the configuration file again: symbols come and go; a bad file changes nothing.
+    """
     from crossfeed.cli.record import RecordOptions, run_record
     from crossfeed.journal.options import JournalOptions
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from crossfeed.cli.progress import progress_bar
 from crossfeed.errors import CrossfeedError, JournalError
 from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import Record, RecordKind
-from crossfeed.model.events import MarketData
+from crossfeed.model.events import BookDelta, BookSnapshot, MarketData
 from crossfeed.model.instrument import Instrument
 from crossfeed.runtime.player import Player, PlayerHooks
 from crossfeed.runtime.replay import FeedReplay
+from crossfeed.store.depth import DepthCut
 from crossfeed.store.writer import Commit, SourceWriter, StoreWriter
 
 __all__ = ["Compaction", "run_compact"]
@@ -57,11 +56,35 @@ class Compaction(PlayerHooks):
         self._store = store
         self._player = Player(journal, self)
         self._held: list[MarketData] = []
+        self._cuts: dict[tuple[str, str], DepthCut] = {}
         self._instruments: dict[tuple[str, str], Instrument] = {}
 
     def on_event(self, event: MarketData) -> None:
         """Hold an event until its block is played."""
+        if isinstance(event, BookDelta | BookSnapshot):
+            event = self._completed(event)
         self._held.append(event)
+
+    def on_run(self) -> None:
+        """Forget the books of the run before."""
+        self._cuts.clear()
+
+    def _completed(self, event: BookDelta | BookSnapshot) -> MarketData:
+        """Return a book event with what falls out of the subscribed depth, where there is one."""
+        key = (event.exchange, event.symbol)
+        if isinstance(event, BookSnapshot):
+            depth = self._depth_of(*key)
+            if depth and (key not in self._cuts or self._cuts[key].depth != depth):
+                self._cuts[key] = DepthCut(depth)
+        cut = self._cuts.get(key)
+        return event if cut is None else cut.admit(event)
+
+    def _depth_of(self, exchange: str, symbol: str) -> int:
+        for feed in self._player.feeds.values():
+            flow = feed.streams.book_flow(symbol)
+            if flow is not None and feed.venue.profile.exchange == exchange:
+                return feed.venue.book_rule(flow.want).depth_limit or 0
+        return 0
 
     def on_feed(self, feed: FeedReplay) -> None:
         """Let the feed give out book changes too."""
@@ -143,22 +166,14 @@ def run_compact(journal: Path, store: Path, *, is_json: bool) -> int:
     Raises:
         CrossfeedError: Journal or store cannot be read or written.
     """
-    columns = (
-        TextColumn("compacting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("segments"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
     if not journal.is_dir():
         raise JournalError(f"{journal}: no journal here")
     with StoreWriter(store) as writer:
         compaction = Compaction(journal, writer)
-        with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("", total=len(compaction.missing))
-            for _ in compaction.run():
-                progress.advance(task)
+        total = len(compaction.missing)
+        with progress_bar("compacting", "segments", total) as set_done:
+            for count, _ in enumerate(compaction.run(), 1):
+                set_done(count, total)
     _report(compaction, is_json=is_json)
     return 0
 

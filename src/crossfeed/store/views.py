@@ -67,11 +67,15 @@ MACROS: Final = (
           AND ts_recv_ns <= epoch_ns(CAST(at_time AS TIMESTAMP_NS))),
     image AS (SELECT max((ts_recv_ns, event)) AS place FROM said WHERE is_snapshot),
     levels AS (
-        SELECT side, price, arg_max(quantity, said.place) AS quantity,
-            max(ts_recv_ns) AS ts_recv_ns
+        SELECT side, price, max(ts_recv_ns) AS ts_recv_ns,
+            arg_max({quantity: quantity, price_ticks: price_ticks, price_scale: price_scale,
+                size_lots: size_lots, size_scale: size_scale}, said.place) AS newest
         FROM said, image WHERE (ts_recv_ns, event) >= image.place AND side <> ''
         GROUP BY side, price)
-    SELECT side, price, quantity, ts_recv_ns FROM levels WHERE quantity > 0
+    SELECT side, price, newest.quantity AS quantity, ts_recv_ns, newest.price_ticks AS price_ticks,
+        newest.price_scale AS price_scale, newest.size_lots AS size_lots,
+        newest.size_scale AS size_scale
+    FROM levels WHERE newest.quantity > 0
     ORDER BY side, CASE side WHEN 'buy' THEN -price ELSE price END""",
     f"""CREATE OR REPLACE MACRO spread(width) AS TABLE
     WITH quoted AS (

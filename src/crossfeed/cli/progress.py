@@ -1,0 +1,46 @@
+"""Progress bars of long work: on standard error, and only where that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["progress_bar"]
+
+SetDone = Callable[[int, int], None]
+"""(done, total): the total may become known late; 0 while it is not."""
+
+
+@contextmanager
+def progress_bar(label: str, unit: str, total: int = 0) -> Generator[SetDone]:
+    """Show a bar while the block runs; yield what moves it.
+
+    Args:
+        label: What is being done.
+        unit: "segments", "rows"; "bytes" are shown in MB.
+        total: How many of them; 0 while unknown.
+    """
+    amounts: list[ProgressColumn] = (
+        [DownloadColumn()] if unit == "bytes" else [MofNCompleteColumn(), TextColumn(unit)]
+    )
+    columns = (TextColumn(label), BarColumn(), *amounts, TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=total or None)
+
+        def set_done(done: int, of_total: int) -> None:
+            progress.update(task, completed=done, total=of_total or None)
+
+        yield set_done
