@@ -118,6 +118,7 @@ def test_compression_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_zstd_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+    compression._machines.cache_clear()
     with pytest.raises(JournalError, match="pip install"):
         inflate(b"x", Codec.ZSTD, 5)
 

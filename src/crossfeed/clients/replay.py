@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,31 +17,29 @@ from crossfeed.books.book import OrderBook
 from crossfeed.clients.replay_aggregate import ReplayAggregate
 from crossfeed.errors import ConfigError, UnknownSymbolError
 from crossfeed.journal.reader import Damage
-from crossfeed.journal.records import Loss, Record
+from crossfeed.journal.records import Loss
 from crossfeed.model.events import MarketData
 from crossfeed.model.ports import Clock
 from crossfeed.model.unified import UnifiedMarketData
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
+from crossfeed.runtime.pace import Pace
 from crossfeed.runtime.player import Player, PlayerHooks
 from crossfeed.runtime.queues import OverflowPolicy
+from crossfeed.runtime.reel import NS_MAX, Reel
 from crossfeed.runtime.replay import FeedReplay
+from crossfeed.runtime.seek import WarmUp, warm_up_for
 
 __all__ = ["Replay", "ReplayStats"]
 
 ALL: Final = "*"
 QUEUE_CAPACITY: Final = 100_000
-AHEAD_S: Final = 0.001
-"""Records due within this time are played at once."""
-PAUSE_S_MAX: Final = 0.25
-"""Longest wait between two looks whether the replay has been closed."""
 BEHIND_MAX: Final = 50_000
 """Events that may wait for one queued handler or stream before the replay waits for it."""
 RUN_RECORDS: Final = 500
-EVENTS_RECORDS: Final = 2_000
 PLAY_RECORDS: Final = 1 << 30
+BOOK_TYPES: Final = frozenset({ALL, "orderbook_update", "orderbook_snapshot"})
 NS: Final = 1_000_000_000
-NS_MAX: Final = (1 << 63) - 1
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -82,13 +80,18 @@ class Replay:
     Args:
         folders: The journals' folders.
         speed: 1 plays as fast as it was recorded, 10 ten times; 0 as fast as possible.
-        start: Give out nothing before this wall time: ns, or an aware datetime. What came earlier
-            in that run of the recorder is played silently, so that books and trust stand as they
-            did.
+        start: Give out nothing before this wall time: ns, or an aware datetime. As much of what
+            came earlier as it takes for books, sequences and trust to stand as they did is played
+            silently: since the openings and images of what was up then (see `warm_ups`).
         end: End after this wall time.
         feeds: Play only these feeds; empty: all.
         aggregator: Aggregate on the way; True takes the configuration that was recorded.
         clock: Paces `speed`; default: the system's.
+
+    Attributes:
+        pace: Its speed and whether it is paused; both may be set while it runs.
+        warm_ups: With `start`: where reading began in each journal, known once it plays.
+        warmed_records: Records played silently before `start`.
 
     Raises:
         ConfigError: A time, speed or combination that cannot work.
@@ -107,23 +110,23 @@ class Replay:
         """Check the arguments; nothing is read yet."""
         if not folders:
             raise ConfigError("name at least one journal folder", field="folders")
-        if not 0 <= speed < float("inf"):
-            raise ConfigError(f"{speed!r} is no speed: 0 or more", field="speed")
         self.router = Router()
         self.updates = Router()
-        self.speed = speed
         self._start_ns = _ns(start, "start")
         self._end_ns = _ns(end, "end") or NS_MAX
-        self._clock = clock or SystemClock()
+        self.pace = Pace(clock or SystemClock(), speed)
         config = aggregator if isinstance(aggregator, AggregatorConfig) else None
         self.aggregate = ReplayAggregate(config, self._feeds, self._publish) if aggregator else None
         self._players = [Player(folder, _Hooks(self), feeds=feeds) for folder in folders]
         self._streams: list[EventStream] = []
-        self._cursor: Iterator[tuple[Player, Record]] | None = None
+        self._reel: Reel | None = None
         self._is_muted = self._start_ns > 0
-        self._events = self._updates = 0
-        self._is_closed = False
-        self._base: tuple[int, int] | None = None
+        self._updates = 0
+        self._is_closed = self._is_over = False
+        self.warm_ups: list[WarmUp] = []
+        self.warmed_records = 0
+        # Counts the events on their way, the compiled one included, without a call into Python.
+        self._tally = self.router.subscribe(ALL, ALL, deque[MarketData](maxlen=0).append)
 
     def __repr__(self) -> str:
         """Return a status line."""
@@ -189,10 +192,10 @@ class Replay:
         return stream
 
     def _refresh_wanted(self) -> None:
-        router = self.router
-        deltas = router.wants("orderbook_update") or router.wants("orderbook_snapshot")
+        asked = {each.data_type for each in self.router.subscriptions if each is not self._tally}
+        deltas = not asked.isdisjoint(BOOK_TYPES)
         for feed in self.feeds.values():
-            feed.set_wanted(deltas=deltas, books=router.wants("book"))
+            feed.set_wanted(deltas=deltas, books="book" in asked)
 
     # ── what stands now ─────────────────────────────────────────────────────
 
@@ -241,7 +244,7 @@ class Replay:
         """Return how the replay stands."""
         return ReplayStats(
             records=sum(player.records for player in self._players),
-            events=self._events,
+            events=self._tally.delivered,
             updates=self._updates,
             runs=sum(player.runs for player in self._players),
             interruptions=sum(player.interruptions for player in self._players),
@@ -251,31 +254,44 @@ class Replay:
 
     # ── playing ─────────────────────────────────────────────────────────────
 
-    def _blocks(self) -> Iterator[Iterable[tuple[Player, Record]]]:
-        """Yield the records in order: block by block, or merged by time for several journals."""
-        sources = [self._source(player) for player in self._players]
-        if len(sources) == 1:
-            yield from sources[0]
-            return
-        flat = (_timed(source) for source in sources)
-        for _, _, pair in heapq.merge(*flat, key=lambda moment: moment[:2]):
-            yield (pair,)
+    def _opened(self) -> Reel:
+        """Return what gives out the records; find where to begin on first use."""
+        if self._reel is None:
+            self.warm_ups = [
+                warm_up_for(player.journal, self._start_ns) if self._start_ns else WarmUp()
+                for player in self._players
+            ]
+            self._reel = Reel(self._players, [each.segment for each in self.warm_ups])
+        return self._reel
 
-    def _source(self, player: Player) -> Iterator[list[tuple[Player, Record]]]:
-        first = player.first_segment_for(self._start_ns) if self._start_ns else 0
-        for block in player.blocks(first_segment=first):
-            yield [(player, record) for record in block]
+    def _advance(self, records: int, until_ns: int = NS_MAX) -> int:
+        """Play up to `records` records of one block; return how many, 0 if none is left."""
+        reel = self._opened()
+        if self._is_over:
+            return 0
+        limit_ns = self._start_ns - 1 if self._is_muted else min(until_ns, self._end_ns)
+        taken = reel.take(records, limit_ns)
+        if taken is not None and not taken[1] and self._is_muted:
+            self._unmute()
+            return self._advance(records, until_ns)
+        if taken is None or (not taken[1] and limit_ns == self._end_ns):
+            self._is_over = True
+            return 0
+        player, block = taken
+        if self.aggregate is not None and self.aggregate.has_timers:
+            for record in block:
+                self.aggregate.advance(record.wall_ns, record.mono_ns)
+                player.play(record)
+        else:
+            player.play_all(block)
+        return len(block)
 
-    def _play(self, player: Player, record: Record) -> bool:
-        """Play one record; False at the end of what was asked for."""
-        if record.wall_ns > self._end_ns and record.flags == 0:
-            return False
-        if self._is_muted and record.wall_ns >= self._start_ns and record.flags == 0:
-            self._is_muted = False
-        if self.aggregate is not None:
-            self.aggregate.advance(record.wall_ns, record.mono_ns)
-        player.play(record)
-        return True
+    def _unmute(self) -> None:
+        """Reach the wanted moment: from here on events are given out."""
+        self._is_muted = False
+        self.warmed_records = sum(player.records for player in self._players)
+        for player in self._players:
+            player.turn()
 
     def play(self) -> ReplayStats:
         """Play everything now, without an event loop: sync handlers only, `speed` is ignored.
@@ -283,7 +299,7 @@ class Replay:
         Raises:
             JournalError: A folder cannot be read.
         """
-        while self.step(PLAY_RECORDS):
+        while self._advance(PLAY_RECORDS):
             pass
         return self.stats()
 
@@ -293,16 +309,12 @@ class Replay:
         Raises:
             JournalError: A folder cannot be read.
         """
-        if self._cursor is None:
-            self._cursor = (pair for block in self._blocks() for pair in block)
         played = 0
-        for player, record in self._cursor:
-            if not self._play(player, record):
-                self._cursor = iter(())
+        while played < records:
+            number = self._advance(records - played)
+            if not number:
                 break
-            played += 1
-            if played >= records:
-                break
+            played += number
         return played
 
     def events(self, *data_types: str, symbol: str = ALL) -> Iterator[Any]:
@@ -317,7 +329,7 @@ class Replay:
             for kind in data_types or (ALL,)
         ]
         try:
-            while self.step(EVENTS_RECORDS):
+            while self._advance(PLAY_RECORDS):
                 batch, found[:] = list(found), []
                 yield from batch
         finally:
@@ -341,7 +353,7 @@ class Replay:
 
     async def _run_some(self) -> bool:
         """Play what is due, let everybody else run; False at the end."""
-        if not self.speed or self._is_muted:
+        if self._is_muted or self.pace.is_free:
             is_more = self.step(RUN_RECORDS) > 0
         else:
             is_more = await self._run_paced()
@@ -349,26 +361,12 @@ class Replay:
         return is_more
 
     async def _run_paced(self) -> bool:
-        if self._cursor is None:
-            self._cursor = (pair for block in self._blocks() for pair in block)
-        pair = next(self._cursor, None)
-        if pair is None:
+        """Wait until the next record is due, then play what is due by then."""
+        record = self._opened().next()
+        if record is None:
             return False
-        player, record = pair
-        if record.flags == 0:
-            await self._wait_for(record)
-        return not self._is_closed and self._play(player, record)
-
-    async def _wait_for(self, record: Record) -> None:
-        """Wait until a record is due. Pauses between runs are not waited for."""
-        clock_ns = self._clock.monotonic_ns()
-        if self._base is None or record.wall_ns < self._base[0]:
-            self._base = (record.wall_ns, clock_ns)
-        due_ns = self._base[1] + round((record.wall_ns - self._base[0]) / self.speed)
-        while (left_s := (due_ns - self._clock.monotonic_ns()) / NS) > AHEAD_S:
-            if self._is_closed:
-                return
-            await self._clock.sleep(min(left_s, PAUSE_S_MAX))
+        due_ns = record.wall_ns if record.flags else await self.pace.wait_for(record.wall_ns)
+        return not self._is_closed and self._advance(RUN_RECORDS, due_ns) > 0
 
     async def _let_read(self) -> None:
         """Give the loop a turn; wait for queued handlers and streams that have fallen behind."""
@@ -382,6 +380,7 @@ class Replay:
     async def close(self) -> None:
         """End the replay; queued events are handed over first. Closing twice is harmless."""
         self._is_closed = True
+        self.pace.end()
         await self.router.close()
         await self.updates.close()
 
@@ -403,10 +402,14 @@ class Replay:
     def give(self, event: MarketData) -> None:
         """Deliver one event, and let the aggregator have it."""
         if not self._is_muted:
-            self._events += 1
             self.router.publish(event)
         if self.aggregate is not None:
             self.aggregate.on_event(event)
+
+    @property
+    def straight(self) -> Router | None:
+        """The router where events may go there without us in between, else None."""
+        return None if self._is_muted or self.aggregate is not None else self.router
 
     def feeds_changed(self) -> None:
         """Learn that a feed began: it is told what is listened to."""
@@ -414,7 +417,7 @@ class Replay:
 
     def run_changed(self) -> None:
         """Learn that another run begins: its monotonic times have nothing to do with the last."""
-        self._base = None
+        self.pace.rebase()
         if self.aggregate is not None:
             self.aggregate.reset()
 
@@ -433,6 +436,11 @@ class _Hooks(PlayerHooks):
         self._replay = replay
         # The data path: no call of our own in between.
         self.on_event = replay.give  # type: ignore[method-assign]
+
+    @property
+    def router(self) -> Router | None:  # type: ignore[override]
+        """Straight to the subscribers, unless an aggregator listens or nobody may hear yet."""
+        return self._replay.straight
 
     def on_feed(self, feed: FeedReplay) -> None:
         """A feed begins: tell it what is listened to."""
@@ -457,18 +465,6 @@ class _Hooks(PlayerHooks):
     def on_run(self) -> None:
         """Monotonic times start anew: the aggregator too."""
         self._replay.run_changed()
-
-
-def _timed(
-    source: Iterator[list[tuple[Player, Record]]],
-) -> Iterator[tuple[int, int, tuple[Player, Record]]]:
-    """Yield records with the latest wall time so far: a clock set back does not reorder them."""
-    newest_ns = 0
-    for block in source:
-        for number, (player, record) in enumerate(block):
-            if record.flags == 0:
-                newest_ns = max(newest_ns, record.wall_ns)
-            yield newest_ns, number, (player, record)
 
 
 def _ns(moment: int | datetime, field: str) -> int:

@@ -45,6 +45,11 @@ class ReplayAggregate:
         self._machine: Aggregator | None = None
         self._hears_status = False
 
+    @property
+    def has_timers(self) -> bool:
+        """Whether it runs timers of its own: `advance` must be called before each record."""
+        return self._config is not None
+
     def reset(self) -> None:
         """Forget everything: another run begins."""
         self._machine = None

@@ -7,10 +7,12 @@ they save here. `benchmarks/bench_journal.py` measures it again.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import threading
 import zlib
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from crossfeed.errors import ConfigError, JournalError
 
@@ -18,6 +20,23 @@ __all__ = ["Codec", "best_codec", "codec_named", "deflate", "inflate"]
 
 ZLIB_LEVEL: Final = 1
 ZSTD_LEVEL: Final = 1
+
+
+class _Machines(threading.local):
+    """zstd's machines, made once a thread: making one costs as much as it does for small blocks."""
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self.error: type[Exception] = zstandard.ZstdError
+        self.size_of: Any = zstandard.frame_content_size
+        self.deflate: Any = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
+        self.inflate: Any = zstandard.ZstdDecompressor().decompress
+
+
+@functools.cache
+def _machines() -> _Machines:
+    return _Machines()
 
 
 class Codec(IntEnum):
@@ -55,9 +74,8 @@ def codec_named(name: str) -> Codec:
 def deflate(raw: bytes, codec: Codec) -> bytes:
     """Compress."""
     if codec is Codec.ZSTD:
-        import zstandard
-
-        return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(raw)
+        deflated: bytes = _machines().deflate(raw)
+        return deflated
     return zlib.compress(raw, ZLIB_LEVEL) if codec is Codec.ZLIB else raw
 
 
@@ -86,13 +104,14 @@ def inflate(stored: bytes, codec: int, raw_bytes: int) -> bytes:
 
 def _inflate_zstd(stored: bytes, raw_bytes: int) -> bytes:
     try:
-        import zstandard
+        machines = _machines()
     except ImportError as error:
         msg = "this journal is compressed with zstd: pip install crossfeed[record]"
         raise JournalError(msg) from error
     try:
-        if zstandard.frame_content_size(stored) != raw_bytes:
+        if machines.size_of(stored) != raw_bytes:
             raise ValueError("zstd: another length than announced")
-        return zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
-    except zstandard.ZstdError as error:
+        raw: bytes = machines.inflate(stored, max_output_size=raw_bytes)
+    except machines.error as error:
         raise ValueError(f"zstd: {error}") from error
+    return raw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,12 +11,15 @@ from crossfeed.errors import CrossfeedError
 from crossfeed.journal.reader import Damage, Journal, SegmentReader, read_loss
 from crossfeed.journal.records import REPEATED, Loss, Record, RecordKind
 from crossfeed.model.events import MarketData
+from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.replay import FeedReplay
+from crossfeed.transport.listener import OnFrame
 
 __all__ = ["Player", "PlayerHooks"]
 
 log = logging.getLogger("crossfeed.replay")
 
+WAYS_MAX: Final = 4096
 FRAME_IN: Final = int(RecordKind.FRAME_IN)
 PASSIVE: Final = frozenset({RecordKind.FRAME_OUT, RecordKind.REST_REQUEST, RecordKind.END})
 HARMLESS: Final = frozenset({"torn tail", "unsealed", "head"})
@@ -24,7 +27,13 @@ HARMLESS: Final = frozenset({"torn tail", "unsealed", "head"})
 
 
 class PlayerHooks:
-    """What the player tells its owner. Subclassed by it; every method may stay as it is."""
+    """What the player tells its owner. Subclassed by it; every method may stay as it is.
+
+    Attributes:
+        router: Where events go straight to, by the way that is fastest; None: to `on_event`.
+    """
+
+    router: Router | None = None
 
     def on_feed(self, feed: FeedReplay) -> None:
         """A feed begins."""
@@ -50,8 +59,7 @@ class Player:
 
     ```python
     for block in player.blocks():
-        for record in block:
-            player.play(record)
+        player.play_all(block)
     ```
 
     Attributes:
@@ -84,22 +92,9 @@ class Player:
         self._segment = 0
         self._takes_state = False
         self._damages = 0
+        self._ways: dict[str, OnFrame] = {}
 
     # ── reading ─────────────────────────────────────────────────────────────
-
-    def first_segment_for(self, start_ns: int) -> int:
-        """Return the segment in which the run begins that was under way at a wall time."""
-        first, run = 0, b""
-        for segment in self.journal.segments():
-            try:
-                head = self.journal.head(segment)
-            except CrossfeedError:
-                continue
-            if head.wall_ns > start_ns and first:
-                break
-            if head.run != run:
-                first, run = segment.number, head.run
-        return first
 
     def blocks(self, *, first_segment: int = 0) -> Iterator[list[Record]]:
         """Yield blocks of records, to be played before the next one is asked for.
@@ -130,6 +125,7 @@ class Player:
         for feed in self.feeds.values():
             feed.close(self.now_ns, self.mono_ns, "recorder_ended")
         self.feeds.clear()
+        self._ways.clear()
         self._run = run
         self.runs += 1
         self._hooks.on_run()
@@ -142,18 +138,39 @@ class Player:
     # ── playing ─────────────────────────────────────────────────────────────
 
     def play(self, record: Record) -> None:
-        """Play one record. Cost: that of the live path, and 1.5 us."""
-        kind, source = record.kind, record.source
-        self.records += 1
-        if kind == FRAME_IN:
-            self.now_ns, self.mono_ns = record.wall_ns, record.mono_ns
-            name, _, line = source.partition("/")
-            feed = self.feeds.get(name)
-            if feed is not None:
-                deliver = self._hooks.on_event
-                for event in feed.feed(line, record.payload, record.wall_ns, record.mono_ns):
-                    deliver(event)
-            return
+        """Play one record; see `play_all`."""
+        self.play_all((record,))
+
+    def play_all(self, records: Sequence[Record]) -> None:
+        """Play records. Cost of a frame: that of the live path, and 0.3 us."""
+        ways = self._ways
+        self.records += len(records)
+        for record in records:
+            if record.kind != FRAME_IN:
+                self._play_rare(record)
+                continue
+            self.now_ns, self.mono_ns = wall_ns, mono_ns = record.wall_ns, record.mono_ns
+            way = ways.get(record.source)
+            if way is None:
+                way = self._way(record)
+            way(record.payload, wall_ns, mono_ns)
+
+    def _way(self, record: Record) -> OnFrame:
+        """Find where the frames of a connection go, once."""
+        if len(self._ways) >= WAYS_MAX:
+            self._ways.clear()
+        feed = self.feeds.get(record.feed)
+        way: OnFrame = _ignore if feed is None else feed.way(record.line, self._hooks.router)
+        self._ways[record.source] = way
+        return way
+
+    def turn(self) -> None:
+        """Ask the hooks again where events go: `router` has changed."""
+        self._ways.clear()
+
+    def _play_rare(self, record: Record) -> None:
+        """Play what is no frame."""
+        kind = record.kind
         if kind in PASSIVE or (record.flags & REPEATED and not self._takes_state):
             return
         if not record.flags & REPEATED:
@@ -192,6 +209,7 @@ class Player:
         elif name not in self.feeds and (not self._only or name in self._only):
             feed = FeedReplay(name, config, self._hooks.on_event)
             self.feeds[name] = feed
+            self._ways.clear()
             self._hooks.on_feed(feed)
 
     @property
@@ -208,3 +226,7 @@ class Player:
     def damages(self) -> list[Damage]:
         """What could not be read, in the segments read to their end."""
         return self.journal.damages
+
+
+def _ignore(frame: bytes, wall_ns: int, mono_ns: int) -> None:
+    """Stand in for feeds that are not played."""

@@ -47,6 +47,7 @@ __all__ = ["FeedTap", "Recorder", "TappedStreams", "make_streams"]
 
 CLOSE_DEADLINE_S: Final = 5.0
 SOURCE_BYTES_MAX: Final = 255
+HTTP_OK: Final = 200
 FRAME_IN: Final = int(RecordKind.FRAME_IN)
 
 
@@ -117,6 +118,9 @@ class FeedTap:
             payload = join_body(meta | {"cut": len(body)}, b"")
         record = encode_record(RecordKind.REST_ANSWER, self._source(line), payload, now_ns, mono_ns)
         self._intake.put(record)
+        if request.purpose == "snapshot" and status == HTTP_OK:
+            # Later segments tell how far back one must read to have this book.
+            self.keep("", "imaged", now_ns, mono_ns, key=request.symbol, symbol=request.symbol)
 
     # ── steps of the session ────────────────────────────────────────────────
 

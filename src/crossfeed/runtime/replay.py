@@ -17,7 +17,7 @@ get a gap, books are unsound until an image comes. A hole in the recording is ne
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -32,19 +32,23 @@ from crossfeed.model.events import BookSnapshot, MarketData
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Output
 from crossfeed.model.status import GapState
+from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.gates import Pulse
 from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.runtime.streams import StreamSet
+from crossfeed.transport.listener import OnFrame
 from crossfeed.venues.base import CodecOptions
 from crossfeed.venues.registry import find_venue
 from crossfeed.venues.symbols import SymbolTable
 
+if TYPE_CHECKING:
+    from crossfeed.runtime.connection import Connection
+
 __all__ = ["FeedReplay", "settings_of"]
 
 CORES_MAX: Final = 4096
-FRAME_IN: Final = int(RecordKind.FRAME_IN)
 Deliver = Callable[[MarketData], object]
 
 
@@ -69,6 +73,27 @@ class _Arguments:
         except (KeyError, msgspec.ValidationError) as error:
             reason = f"argument {name}: {error}"
             raise CorruptRecordError("journal", offset=0, reason=reason) from error
+
+
+class _StandIn:
+    """What a core's own way asks of its connection and session: nothing is carried out here."""
+
+    def __init__(self, core: PureCore, router: Router) -> None:
+        self.core = core
+        self.router = router
+        self.session = self
+
+    def on_frame(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
+        """Take one frame, as `Connection.on_frame`."""
+        publish = self.router.publish
+        for event in self.core.feed(frame, ts_recv_ns, ts_mono_ns).events:
+            publish(event)
+
+    def execute(self, connection: object, commands: object) -> None:
+        """Carry out nothing: what came of the commands is recorded."""
+
+    def sample(self, ts_mono_ns: int) -> None:
+        """Measure nothing."""
 
 
 class FeedReplay:
@@ -120,6 +145,7 @@ class FeedReplay:
             "repair_failed": self._repair_failed,
             "resync": self._resync,
             "audit": self._audit,
+            "imaged": _nothing,  # for seeking only, see `seek`
         }
 
     def set_wanted(self, *, deltas: bool, books: bool) -> None:
@@ -136,23 +162,33 @@ class FeedReplay:
 
     # ── records ─────────────────────────────────────────────────────────────
 
-    def feed(self, line: str, frame: bytes, wall_ns: int, mono_ns: int) -> list[MarketData]:
-        """Play one frame; return its events for the caller to deliver: the way of every message."""
-        core = self._cores.get(line)
-        if core is None:
-            core = self._core(line)
-        return core.feed(frame, wall_ns, mono_ns).events
+    def way(self, line: str, router: Router | None) -> OnFrame:
+        """Return what plays the frames of a connection: the way of every message.
+
+        Args:
+            line: The connection.
+            router: Takes the events, by the compiled core's own way where there is one; None: they
+                go to `deliver`.
+        """
+        core = self._core(line)
+        if router is not None:
+            return core.path(cast("Connection", _StandIn(core, router)))
+        feed, deliver = core.feed, self._deliver
+
+        def play(frame: bytes, wall_ns: int, mono_ns: int) -> None:
+            for event in feed(frame, wall_ns, mono_ns).events:
+                deliver(event)
+
+        return play
 
     def apply(self, record: Record) -> None:
-        """Play one record and deliver what comes of it.
+        """Play one record that is no frame and deliver what comes of it.
 
         Raises:
             CorruptRecordError: It is not what this build or an earlier one writes.
         """
         kind = record.kind
-        if kind == FRAME_IN:
-            self._give(self.feed(record.line, record.payload, record.wall_ns, record.mono_ns))
-        elif kind == RecordKind.TIMER:
+        if kind == RecordKind.TIMER:
             self._timer(record)
         elif kind in {RecordKind.CONTROL, RecordKind.OPEN, RecordKind.CLOSE}:
             arguments = _Arguments(record.json())
@@ -364,6 +400,10 @@ class FeedReplay:
             if is_same and gap.first <= request.last and request.first <= gap.last:
                 return gap.gap_id
         return 0
+
+
+def _nothing(line: str, given: _Arguments) -> None:
+    """Play a step that changes nothing."""
 
 
 def _arguments_of(record: Record) -> _Arguments:
