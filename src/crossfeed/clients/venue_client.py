@@ -6,13 +6,13 @@ Subscriptions, callbacks, streams, books and statistics, for any venue by name.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from crossfeed.books.book import OrderBook
 from crossfeed.books.l3 import OrderBookL3
-from crossfeed.errors import ConfigError, UnknownSymbolError
+from crossfeed.errors import ConfigError, NotConnectedError, UnknownSymbolError
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.instrument import Instrument
@@ -91,6 +91,7 @@ class VenueClient:
         self._session.state_handlers.append(self.router.states.emit)
         self._closed: asyncio.Event | None = None
         self._is_connected = False
+        self._works: set[asyncio.Future[None]] = set()
 
     def __repr__(self) -> str:
         """Return a status line."""
@@ -108,19 +109,33 @@ class VenueClient:
         Raises:
             UnknownSymbolError: A symbol the venue does not list; nothing was opened.
             SubscriptionRejectedError: The venue refused all subscriptions, or one with `strict`.
-            TransportError: No connection within `connect_deadline_s`. After any error the client is
-                closed and may be connected again.
+            TransportError: No connection within `connect_deadline_s`, or the client was closed
+                meanwhile. After any error the client is closed and may be connected again.
         """
         if self._is_connected:
             return
         self._closed = asyncio.Event()
         self.router.start()
         try:
-            await self._session.open(list(self._wanted))
+            await self._until_closed(self._session.open(list(self._wanted)))
         except BaseException:
             await self.close()
             raise
         self._is_connected = True
+
+    async def _until_closed(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await work on the session; `close` interrupts it, whoever waits for it."""
+        task = asyncio.ensure_future(work)
+        self._works.add(task)
+        try:
+            await task
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if task in self._works or own is None or own.cancelling():
+                raise
+            raise NotConnectedError("closed meanwhile", where=self.venue.name) from None
+        finally:
+            self._works.discard(task)
 
     async def learn_instruments(self) -> None:
         """Learn what the venue lists, ahead of `connect`.
@@ -138,8 +153,17 @@ class VenueClient:
         return self._session.instrument(name)
 
     async def close(self) -> None:
-        """End all connections and background work, within 5 s. Closing twice is harmless."""
+        """End all connections and background work, within 5 s. Closing twice is harmless.
+
+        A `connect`, `subscribe` or `unsubscribe` under way in another task ends with
+        `NotConnectedError`.
+        """
         self._is_connected = False
+        works, self._works = self._works, set()
+        if works:
+            for work in works:
+                work.cancel()
+            await asyncio.wait(works)
         await self._session.close()
         await self.router.close()
         if self._closed is not None:
@@ -193,14 +217,14 @@ class VenueClient:
         """
         new = [request for request in self._requests(symbols, kinds) if request not in self._wanted]
         if self._is_connected and new:
-            await self._session.add(new)
+            await self._until_closed(self._session.add(new))
         self._wanted |= dict.fromkeys(new)
 
     async def unsubscribe(self, symbols: Sequence[str], kinds: Sequence[str]) -> None:
         """Remove streams; return when the venue acknowledged. What is not subscribed is ignored."""
         old = [request for request in self._requests(symbols, kinds) if request in self._wanted]
         if self._is_connected and old:
-            await self._session.remove(old)
+            await self._until_closed(self._session.remove(old))
         for request in old:
             self._wanted.pop(request, None)
 
