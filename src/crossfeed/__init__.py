@@ -77,6 +77,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "crossfeed.model.trust": ("Integrity", "Mark", "Side", "Trust"),
     "crossfeed.model.unified": ("MarketData", "UnifiedMarketData"),
     "crossfeed.runtime.delivery": ("DeliveryMode",),
+    "crossfeed.runtime.log_handler": ("BackgroundLogHandler",),
     "crossfeed.runtime.loop": ("run",),
     "crossfeed.runtime.queues": ("OverflowPolicy",),
     "crossfeed.runtime.recording": ("Recorder",),
@@ -142,6 +143,7 @@ if TYPE_CHECKING:
     from crossfeed.model.trust import Integrity, Mark, Side, Trust
     from crossfeed.model.unified import MarketData, UnifiedMarketData
     from crossfeed.runtime.delivery import DeliveryMode
+    from crossfeed.runtime.log_handler import BackgroundLogHandler
     from crossfeed.runtime.loop import run
     from crossfeed.runtime.queues import OverflowPolicy
     from crossfeed.runtime.recording import Recorder
@@ -159,6 +161,7 @@ __all__ = [
     "AggregatorConfig",
     "ArbitrageDetector",
     "AuthRejectedError",
+    "BackgroundLogHandler",
     "BinanceConfig",
     "BinanceStream",
     "BinanceWebSocket",

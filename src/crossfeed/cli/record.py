@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from rich.console import Console
 from rich.status import Status
 
+from crossfeed.cli.reload import reloadable
 from crossfeed.cli.session import interruptible, no_data, print_json
 from crossfeed.cli.simulated import SimulatedVenues
 from crossfeed.clients.venue_client import VenueClient
@@ -136,6 +137,25 @@ class RecordRun:
                 return
             wait_s = min(RETRY_S_MAX, wait_s * 2)
 
+    async def change(self, symbols: tuple[str, ...]) -> str:
+        """Record these symbols from now on; return what changed, in words.
+
+        Raises:
+            UnknownSymbolError: No venue lists one of them; nothing was changed.
+            CrossfeedError: A venue refused; what the others took stays.
+        """
+        added = [symbol for symbol in symbols if symbol not in self._symbols]
+        removed = [symbol for symbol in self._symbols if symbol not in symbols]
+        missing = [s for s in added if not any(_lists(c, s) for c in self.clients.values())]
+        if missing:
+            raise UnknownSymbolError(f"no venue lists {', '.join(missing)}")
+        for client in self.clients.values():
+            await client.subscribe([s for s in added if _lists(client, s)], self._kinds)
+            await client.unsubscribe([s for s in removed if _lists(client, s)], self._kinds)
+        self._symbols = symbols
+        words = [*(f"+{symbol}" for symbol in added), *(f"-{symbol}" for symbol in removed)]
+        return " ".join(words) or "no symbol changed"
+
     def _resumed(self, loss: Loss) -> None:
         """After a hole in the recording the books need new images to be of use in it."""
         log.warning("recording goes on after %d lost records", loss.records)
@@ -207,11 +227,24 @@ async def run_record(options: RecordOptions) -> int:
             settings = {name: simulated.settings(name) for name in venues}
         recorder = Recorder(options.folder, options.journal)
         run = RecordRun(recorder, symbols, kinds, settings)
+
+        async def apply(fresh: FileConfig) -> str:
+            """Take what can change while it runs; name what cannot."""
+            wanted = tuple(fresh.aggregator.symbols)
+            if not options.symbols and not wanted:
+                raise ConfigError("no symbol is left", field="aggregator.symbols")
+            said = await run.change(options.symbols or wanted)
+            is_same = fresh.venues == file.venues and (
+                fresh.aggregator.exchanges == file.aggregator.exchanges
+            )
+            return said if is_same else f"{said}; venues and their settings wait for a restart"
+
         recorder.start()
         for found in recorder.writer.recovered:
             print(f"mended {found.path}: {found.records:,} records, {found.cut_bytes} bytes cut")
         try:
-            await _watch(run, options)
+            async with reloadable(options.config, apply):
+                await _watch(run, options)
             summary = run.summary()
         finally:
             async with asyncio.timeout(SHUTDOWN_DEADLINE_S):

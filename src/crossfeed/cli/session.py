@@ -203,6 +203,8 @@ class ViewRun:
 def interruptible(over: asyncio.Event) -> Generator[None]:
     """Let SIGINT and SIGTERM set `over`; a second one ends the process at once.
 
+    So does the end of the terminal (SIGHUP), unless somebody else takes or ignores that signal.
+
     Handlers of Python and not of the loop: these run even while a write to standard output
     blocks, because nobody reads it, and holds up the loop.
     """
@@ -211,6 +213,8 @@ def interruptible(over: asyncio.Event) -> Generator[None]:
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
     }
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        usual[signal.SIGHUP] = signal.SIG_DFL
 
     def end(_number: int, _frame: FrameType | None) -> None:
         for number, handler in usual.items():
