@@ -37,13 +37,18 @@ def tally(record_property) -> Callable[..., None]:
 
 @pytest.fixture
 def figure(record_property) -> Callable[..., None]:
-    """Return `figure(name, measured, gate)`: one line of the report's table; a miss fails."""
+    """Return `figure(name, measured, gate)`: one of the promises in the report; a miss fails.
 
-    def note(name: str, measured: float, gate: float, unit: str = "", *, at_least=False) -> None:
+    The names are those of `FIGURES` in tools/faults_report.py, which shows the worst of each.
+    """
+
+    def note(
+        name: str, measured: float, gate: float, unit: str = "", *, at_least=False, detail=""
+    ) -> None:
         is_met = measured >= gate if at_least else measured <= gate
-        record_property("figure", [name, measured, gate, unit, at_least])
+        record_property("figure", [name, measured, gate, unit, at_least, detail])
         sign = ">=" if at_least else "<="
-        assert is_met, f"{name}: {measured:g} {unit}, must be {sign} {gate:g}"
+        assert is_met, f"{name}: {measured:g} {unit} ({detail}), must be {sign} {gate:g}"
 
     return note
 

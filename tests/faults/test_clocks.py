@@ -23,33 +23,39 @@ def test_a_silent_stream_is_found_within_its_limit(world, figure, tally, venue):
     run = world(venue, seed=2, rate_per_s=40)
     feed = run.feeds[venue]
     newest: dict[tuple[str, str], int] = {}
-    feed.listeners.append(
-        lambda event: newest.__setitem__((event.data_type, event.symbol), event.ts_mono_ns)
-    )
+    found: dict[tuple[str, str], int] = {}
+
+    def note(event) -> None:
+        if isinstance(event, FeedStatus):
+            if event.previous is Trust.SOUND:
+                found.setdefault((event.channel, event.symbol), event.ts_mono_ns)
+        else:
+            newest[event.data_type, event.symbol] = event.ts_mono_ns
+
     run.run(30)
+    feed.listeners.append(note)
+    run.run(0.2)
     run.room.simulator.inject(
         FaultRule(kind="stall", mode="lose", at_s=(0.0,), duration_s=900.0, connections="all"),
         FaultRule(kind="handshake", status=503),
     )
     began_ns = run.mono_ns()
+    found.clear()
+    run.run(65)
     late: list[float] = []
-    limits = {}
-    for flow_trust in feed.streams.trusts():
-        channel = feed.venue.profile.channel(flow_trust.stream.channel)
-        limits[flow_trust.stream] = (channel.age_limit_s if channel else 0.0) or 30.0
-    found: dict[object, int] = {}
-    for _ in range(1_300):
-        run.run(0.05)
-        for trust in feed.streams.trusts():
-            if trust.stream not in found and trust.current is not Trust.SOUND:
-                found[trust.stream] = run.mono_ns()
-    for stream, limit_s in limits.items():
-        assert stream in found, f"{stream} was never found silent"
-        since_ns = min(began_ns, newest.get((stream.channel, stream.symbol), began_ns))
-        late.append((found[stream] - since_ns) / NS - limit_s)
-    tally(injected=len(limits), detected=len(found))
-    # Watched ten times a second, looked at here twenty times.
-    figure(f"{venue}: silent stream found after its limit", max(0.0, *late) * 1e3, 200.0, "ms")
+    streams = [trust.stream for trust in feed.streams.trusts()]
+    for stream in streams:
+        channel = feed.venue.profile.channel(stream.channel)
+        limit_s = (channel.age_limit_s if channel else 0.0) or 30.0
+        key = stream.channel, stream.symbol
+        assert key in found, f"{stream} was never found silent"
+        # A transport that notices first (no heartbeat) is as good; it may be earlier, never later.
+        since_ns = min(began_ns, newest.get(key, began_ns))
+        late.append((found[key] - since_ns) / NS - limit_s)
+    tally(injected=len(streams), detected=len(found))
+    figure(
+        "silent stream found later than its limit", max(0.0, *late) * 1e3, 100.0, "ms", detail=venue
+    )
 
 
 @pytest.mark.fault("T01")
@@ -77,8 +83,11 @@ def test_the_book_is_soon_sound_after_a_drop(world, is_full, figure, tally, venu
     took.sort()
     p50, p99 = took[len(took) // 2], took[min(len(took) - 1, len(took) * 99 // 100)]
     tally(injected=drops, detected=drops, recovered=drops, lost=verdict.total("lost"), doubled=0)
-    assert p50 <= 0.75, f"p50 {p50:.2f} s"
-    figure(f"{venue}: drop to all books sound, p99 (p50 {p50:.2f} s)", p99, 3.0, "s")
+    detail = f"{venue}, {drops} drops, 10 ms round trip"
+    figure("drop to all books sound, p50", p50, 0.75, "s", detail=detail)
+    figure("drop to all books sound, p99", p99, 3.0, "s", detail=detail)
+    lost = verdict.total("lost")
+    figure("lost over an unplanned drop, after backfill", lost, 0, detail=detail)
 
 
 @pytest.mark.fault("T04", "C09")

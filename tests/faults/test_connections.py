@@ -104,7 +104,12 @@ def test_rotations_under_load_lose_and_double_nothing(world, is_full, tally, fig
     told = [change for feed in run.feeds.values() for change in alarms(feed)]
     assert told == []
     tally(injected=done, detected=done, lost=holes, doubled=verdict.count)
-    figure(f"lost or doubled over {done} rotations, lines={lines}", holes + verdict.count, 0)
+    figure(
+        "lost or doubled over planned rotations",
+        holes + verdict.count,
+        0,
+        detail=f"{done} rotations, lines={lines}",
+    )
 
 
 @pytest.mark.fault("S18")
@@ -126,7 +131,12 @@ def test_line_failures_under_load_lose_and_double_nothing(world, is_full, tally,
     assert failures > 10
     holes = verdict.total("holes")
     tally(injected=failures, detected=failures, lost=holes, doubled=verdict.count)
-    figure(f"lost or doubled over {failures} line failures", holes + verdict.count, 0)
+    figure(
+        "lost or doubled with two lines, one failing",
+        holes + verdict.count,
+        0,
+        detail=f"{failures} failures",
+    )
 
 
 @pytest.mark.fault("S01", "S17", "S18")
@@ -176,7 +186,7 @@ def test_a_day_with_its_rotation_raises_no_false_alarm(world, is_full, figure):
     assert found[:10] == []
     assert run.feeds["binance"].rotations == (1 if is_full else 0)
     assert run.room.ledger.connections["binance", "lifetime"] == 0
-    figure(f"false gap and trust alarms, clean {hours} virtual hours", len(found), 0)
+    figure("false alarms, clean day", len(found), 0, detail=f"{hours} h, four venues, quiet hours")
 
 
 @pytest.mark.fault("C10")
@@ -184,7 +194,7 @@ def test_a_hundred_connections_come_back_within_their_limits(world, is_full, tal
     symbols = [f"C{number:02d}/USDT" for number in range(100)]
     first: list[float] = []
     last: list[float] = []
-    densest = 0
+    densest = broken = 0
     for seed in range(12 if is_full else 2):
         run = world(
             "binance",
@@ -211,10 +221,13 @@ def test_a_hundred_connections_come_back_within_their_limits(world, is_full, tal
         last.append(back[-1])
         moments = sorted(moment for line in feed.lines for moment in line.attempts)
         densest = max(densest, *(sum(m <= n < m + NS for n in moments) for m in moments))
-        assert not run.room.ledger.violations, seed
+        broken += sum(run.room.ledger.violations.values())
     runs = len(last)
     tally(injected=100 * runs, detected=100 * runs, recovered=100 * runs, lost=0)
-    text = f"after a 30 s outage ({runs} runs): "
-    assert max(first) <= 5.0, f"first connection after {max(first):.1f} s"
-    assert densest <= 15, f"{densest} connects in one second"
-    figure(text + "all of 100 connections", max(last), 25.0, "s")
+    detail = f"{runs} runs of a pool of 100"
+    first.sort()
+    p99 = first[min(runs - 1, runs * 99 // 100)]
+    figure("30 s outage: first connection, p99", p99, 5.0, "s", detail=detail)
+    figure("30 s outage: all of 100 connections", max(last), 25.0, "s", detail=detail)
+    figure("30 s outage: connects in any one second", densest, 15, detail=detail)
+    figure("30 s outage: venue limits broken", broken, 0, detail=detail)

@@ -94,6 +94,8 @@ def test_every_single_one_is_seen_and_accounted_for(world, is_full, tally, recor
         assert not run.room.ledger.violations
         totals.update(
             injected=sum(injected_in(run).values()),
+            gaps=run.room.ledger.gaps() + run.room.ledger.totals()["desyncs"],
+            disordered=verdict.of(Fault.DISORDER) + verdict.of(Fault.UNMARKED),
             undetected=verdict.of(Fault.UNDETECTED) + verdict.of(Fault.UNSOUND_BOOK),
             recovered=verdict.total("late"),
             lost=verdict.total("lost"),

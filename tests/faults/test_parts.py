@@ -63,6 +63,38 @@ def test_a_venue_that_is_down_harms_no_other(world):
     assert run.verdict().violations == []
 
 
+def harsh(world, seed: int, venue: str, seconds: float):
+    """Run one client through faults of all kinds that come and go."""
+    run = world(
+        venue,
+        seed=seed,
+        rate_per_s=0.4,
+        tick_s=1.0,
+        faults="harsh" if seed % 3 != 1 else "default",
+        requests=[("trade", "BTC/USD"), ("book", "BTC/USD")],
+        symbols=("BTC/USD",),
+        orders_wanted=20,
+    )
+    run.look_ns = 20_000_000_000
+    run.run(seconds)
+    run.drain()
+    return run
+
+
+FOUND = {
+    # A trade lost between two connections that had brought history and nothing live yet.
+    1125: ("coinbase", 40),
+}
+"""Seeds that showed a fault once: venue, and how long it takes to show."""
+
+
+@pytest.mark.fault("S01")
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_seed_that_once_showed_a_fault_shows_none(world, seed):
+    venue, seconds = FOUND[seed]
+    assert harsh(world, seed, venue, seconds).verdict().violations == []
+
+
 @pytest.mark.fault("S01", "S03", "S04", "S12", "T01", "T02", "T04")
 def test_many_seeds_of_a_harsh_hour(world, is_full, tally, figure):
     """Safety: faults of all kinds come and go; whatever the seed, nothing is lost unseen."""
@@ -71,23 +103,14 @@ def test_many_seeds_of_a_harsh_hour(world, is_full, tally, figure):
     injected = lost = 0
     for seed in range(hours):
         venue = VENUES[seed % len(VENUES)]
-        run = world(
-            venue,
-            seed=1_000 + seed,
-            rate_per_s=0.4,
-            tick_s=1.0,
-            faults="harsh" if seed % 3 else "default",
-            requests=[("trade", "BTC/USD"), ("book", "BTC/USD")],
-            symbols=("BTC/USD",),
-            orders_wanted=20,
-        )
-        run.look_ns = 20_000_000_000
-        run.run(3600 if is_full else 600)
-        run.drain()
+        run = harsh(world, 1_000 + seed, venue, 3600 if is_full else 600)
         verdict = run.verdict()
         assert verdict.violations == [], f"seed {1_000 + seed}, {venue}"
         injected += run.room.ledger.faults.total()
         lost += verdict.total("lost")
     took_s = time.process_time() - began
     tally(injected=injected, detected=injected, lost=lost, doubled=0)
-    figure(f"{hours} seeds x {'1 h' if is_full else '10 min'} of faults, CPU", took_s, 180.0, "s")
+    length = "1 h" if is_full else "10 min"
+    figure(
+        "200 simulated hours of faults, CPU", took_s, 180.0, "s", detail=f"{hours} seeds x {length}"
+    )

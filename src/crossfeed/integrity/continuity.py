@@ -126,7 +126,9 @@ class IdGate:
             if self._next == 0:
                 self._is_history_only = is_history
                 self._tail.start(mono_ns)
-            elif number > self._next and not (self._is_history_only and is_history):
+            elif number > self._next and (
+                self._is_reconnected or not (self._is_history_only and is_history)
+            ):
                 cause = "reconnect" if self._is_reconnected else "sequence"
                 self._open_hole(self._next, number - 1, cause, now_ns, mono_ns, out)
             self._connected("first_data", now_ns, mono_ns, out)
