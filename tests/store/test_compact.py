@@ -1,8 +1,12 @@
 """From a simulated market through a journal into the store and out again, by the commands."""
 
+import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -77,6 +81,48 @@ def test_compacting_goes_on_where_it_stopped(journal: Path, folder: Path, tmp_pa
         pytest.fail("never done")
     assert [commit.source for commit in found] == [commit.source for commit in expected]
     assert [commit.rows for commit in found] == [commit.rows for commit in expected]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from crossfeed.cli.compact import run_compact
+print("ready", flush=True)
+run_compact(Path(sys.argv[1]), Path(sys.argv[2]), is_json=True)
+"""
+
+
+def commits_begun(folder: Path) -> int:
+    try:
+        return len(list((folder / "commits").iterdir()))
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.fault("F08")
+@pytest.mark.timeout(120)
+def test_compacting_killed_at_any_moment(journal: Path, folder: Path, tmp_path: Path) -> None:
+    """A kill -9 at random moments, again and again: the next run brings the same store."""
+    whole, chance = tmp_path / "whole", Random(11)
+    assert main(["compact", str(journal), "--store", str(whole)]) == 0
+    for steps in (1, 4):
+        command = [sys.executable, "-c", KILLED, str(journal), str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            while process.poll() is None and commits_begun(folder) < steps:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(chance.uniform(0.0, 0.01))
+            process.kill()
+    assert main(["compact", str(journal), "--store", str(folder)]) == 0
+    assert not list((folder / "staging").rglob("*.parquet"))
+    asked = "SELECT * EXCLUDE (event) FROM {} ORDER BY ALL"
+    with Store(whole) as first, Store(folder) as second:
+        for kind in ("trades", "quotes", "status", "gap_events"):
+            query = asked.format(kind).replace(" EXCLUDE (event)", "")
+            assert first.sql(query).equals(second.sql(query))
+        books = asked.format("books").replace("(event)", "(event, row_number)")
+        assert first.sql(books).equals(second.sql(books))
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet", "arrow"])

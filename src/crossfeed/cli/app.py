@@ -290,12 +290,16 @@ def compact(
     journal: Annotated[Path, Parameter(help="Folder of the journal.")],
     *,
     store: StoreFolder,
+    merge: Annotated[bool, Parameter(help="Join small files of a day, once it is over.")] = True,
     is_json: Json = False,
 ) -> int:
-    """Turn the sealed segments of a journal into Parquet files, each segment once."""
+    """Turn the sealed segments of a journal into Parquet files, each segment once.
+
+    May be interrupted or killed at any time and run again; readers need not stop.
+    """
     from crossfeed.cli.compact import run_compact
 
-    return run_compact(journal, store, is_json=is_json)
+    return run_compact(journal, store, is_merging=merge, is_json=is_json)
 
 
 @app.command
@@ -341,15 +345,36 @@ def bench(
         float, Parameter(help="Share of each scenario's messages; 0: by itself.")
     ] = 0.0,
     full: Annotated[
-        bool, Parameter(negative="", help="Every scenario, latency, growth and memory (20 min).")
+        bool,
+        Parameter(negative="", help="All scenarios: venues, TLS, latency, growth (25 min)."),
     ] = False,
-    output: Annotated[str, Parameter(help="Write the tables to this Markdown file.")] = "",
+    minutes: Annotated[float, Parameter(help="Begin no run after that; 0: no limit.")] = 0.0,
+    peers: Annotated[
+        str, Parameter(help="Interpreter that has other people's clients; needs a checkout.")
+    ] = "",
+    raw: Annotated[str, Parameter(help="Write each run's figures to this file.")] = "",
+    source: Annotated[
+        str, Parameter(name="--from", help="Show such a file instead of measuring.")
+    ] = "",
+    output: Annotated[
+        str, Parameter(help="Write the tables to this Markdown file, a plot beside it.")
+    ] = "",
 ) -> int:
     """Measure the whole path over loopback beside floors: CPU a message, latency, memory."""
     from crossfeed.cli.bench import BenchOptions, run_bench
 
     return run_bench(
-        BenchOptions(names=scenarios, rounds=rounds, share=share, is_full=full, output=output)
+        BenchOptions(
+            names=scenarios,
+            rounds=rounds,
+            share=share,
+            is_full=full,
+            minutes=minutes,
+            peers=peers,
+            raw=raw,
+            source=source,
+            output=output,
+        )
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from crossfeed.model.instrument import Instrument
 from crossfeed.runtime.player import Player, PlayerHooks
 from crossfeed.runtime.replay import FeedReplay
 from crossfeed.store.depth import DepthCut
+from crossfeed.store.merge import MergePlan, merge, plan_merges
 from crossfeed.store.writer import Commit, SourceWriter, StoreWriter
 
 __all__ = ["Compaction", "run_compact"]
@@ -160,8 +161,8 @@ def _sealed(journal: Journal) -> Iterator[Segment]:
             yield Segment(segment.number, head.run, f"{head.run.hex()}-{segment.number:010d}")
 
 
-def run_compact(journal: Path, store: Path, *, is_json: bool) -> int:
-    """Compact and print what was done; return 0.
+def run_compact(journal: Path, store: Path, *, is_merging: bool = True, is_json: bool) -> int:
+    """Compact, merge small files, and print what was done; return 0.
 
     Raises:
         CrossfeedError: Journal or store cannot be read or written.
@@ -174,23 +175,33 @@ def run_compact(journal: Path, store: Path, *, is_json: bool) -> int:
         with progress_bar("compacting", "segments", total) as set_done:
             for count, _ in enumerate(compaction.run(), 1):
                 set_done(count, total)
-    _report(compaction, is_json=is_json)
+        plans = plan_merges(writer.commits()) if is_merging else []
+        with progress_bar("merging", "days", len(plans)) as set_done:
+            for count, plan in enumerate(plans, 1):
+                merge(writer, plan)
+                set_done(count, len(plans))
+    _report(compaction, plans, is_json=is_json)
     return 0
 
 
-def _report(compaction: Compaction, *, is_json: bool) -> None:
+def _report(compaction: Compaction, plans: Sequence[MergePlan], *, is_json: bool) -> None:
     commits = compaction.commits
     left_out: dict[str, int] = {}
     for commit in commits:
         for name, count in commit.left_out.items():
             left_out[name] = left_out.get(name, 0) + count
-    figures = {
+    figures: dict[str, Any] = {
         "segments": len(commits),
         "already_stored": len(compaction.segments) - len(compaction.missing),
         "rows": sum(commit.rows for commit in commits),
         "bytes": sum(file.bytes for commit in commits for file in commit.files),
         "refused": sum(commit.refused for commit in commits),
         "left_out": left_out,
+        "merged": {
+            "commits": sum(len(plan.commits) for plan in plans),
+            "files_before": sum(plan.files_before for plan in plans),
+            "files_after": sum(plan.files_after for plan in plans),
+        },
     }
     if is_json:
         print(json.dumps(figures))
@@ -199,6 +210,12 @@ def _report(compaction: Compaction, *, is_json: bool) -> None:
         f"{figures['segments']} segments stored ({figures['already_stored']} were there already): "
         f"{figures['rows']:,} rows, {figures['bytes']:,} bytes"
     )
+    if plans:
+        merged = figures["merged"]
+        print(
+            f"merged: {merged['files_before']:,} files of {len(plans)} days are "
+            f"{merged['files_after']:,} now"
+        )
     if left_out:
         kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(left_out.items()))
         print(f"left out, being in no table: {kinds}")

@@ -6,6 +6,7 @@ history/
 ├─ quotes/ books/ candles/ tickers/ agg_trades/ gaps/ status/         the same
 ├─ commits/<source>.json       what a source (a journal segment, a file) brought: its files, its
 │                              instruments. A file that no commit names does not exist for readers.
+│                              A merged one names the sources whose place it takes.
 ├─ staging/<source>/           files being written; swept at the next start
 └─ store.lock                  one writer at a time
 ```
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,7 @@ __all__ = [
 
 COMMIT_BYTES_MAX: Final = 256 << 20
 COMMITS_MAX: Final = 1_000_000
+LISTINGS_MAX: Final = 100
 NAME_CHARS_MAX: Final = 200
 NO_NAME: Final = "__HIVE_DEFAULT_PARTITION__"
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -89,6 +90,8 @@ class Commit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         left_out: Events not stored, by the name of their class (heartbeats, order events).
         refused: Rows whose numbers fit no 63-bit integer; 0 on every market there is.
         instruments: What was traded, as known then.
+        replaces: Sources whose rows this one has taken over (see `crossfeed.store.merge`); where
+            their own commits still lie there they count for nothing.
     """
 
     source: str
@@ -97,6 +100,7 @@ class Commit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     left_out: dict[str, int] = {}
     refused: int = 0
     instruments: tuple[Instrument, ...] = ()
+    replaces: tuple[str, ...] = ()
     version: int = VERSION
 
 
@@ -185,28 +189,49 @@ def write_whole(path: Path, data: bytes) -> None:
     publish(staged, path)
 
 
-def read_commits(root: Path) -> Iterator[Commit]:
-    """Yield the commits of a store in the order of their names.
+def read_commits(root: Path, *, with_replaced: bool = False) -> list[Commit]:
+    """Return the commits of a store in the order of their names.
+
+    Args:
+        root: The store.
+        with_replaced: Whether those are among them whose rows another one has taken over.
 
     Raises:
         StoreError: One is damaged, of a later version, or names a file outside of the store.
     """
-    folder = root / "commits"
-    for count, path in enumerate(sorted(folder.glob("*.json")) if folder.is_dir() else ()):
-        if count >= COMMITS_MAX:
-            raise StoreError(f"{root}: more than {COMMITS_MAX} commits")
-        if path.name.startswith("."):
-            continue
+    for _ in range(LISTINGS_MAX):
         try:
-            if path.stat().st_size > COMMIT_BYTES_MAX:
-                raise StoreError(f"{path}: longer than {COMMIT_BYTES_MAX} bytes")
-            commit = msgspec.json.decode(path.read_bytes(), type=Commit)
-        except (OSError, msgspec.MsgspecError, RecursionError) as error:
-            raise StoreError(f"{path}: cannot be read: {error}") from error
-        if commit.version > VERSION or commit.source != path.stem:
-            raise StoreError(f"{path}: of version {commit.version}, or not under its own name")
-        for file in commit.files:
-            if file.path.partition("/")[0] != file.kind:
-                raise StoreError(f"{path}: {file.path[:200]!r} is not of kind {file.kind[:40]!r}")
-            check_inside(root, file.path)
-        yield commit
+            commits = [_read(root, path) for path in _listed(root)]
+        except FileNotFoundError:
+            continue  # taken over by another one since it was listed: look again
+        replaced = {source for commit in commits for source in commit.replaces}
+        if with_replaced or not replaced:
+            return commits
+        return [commit for commit in commits if commit.source not in replaced]
+    raise StoreError(f"{root}: its commits change faster than they can be read")
+
+
+def _listed(root: Path) -> list[Path]:
+    folder = root / "commits"
+    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    if len(paths) > COMMITS_MAX:
+        raise StoreError(f"{root}: more than {COMMITS_MAX} commits")
+    return [path for path in paths if not path.name.startswith(".")]
+
+
+def _read(root: Path, path: Path) -> Commit:
+    try:
+        if path.stat().st_size > COMMIT_BYTES_MAX:
+            raise StoreError(f"{path}: longer than {COMMIT_BYTES_MAX} bytes")
+        commit = msgspec.json.decode(path.read_bytes(), type=Commit)
+    except FileNotFoundError:
+        raise
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    if commit.version > VERSION or commit.source != path.stem:
+        raise StoreError(f"{path}: of version {commit.version}, or not under its own name")
+    for file in commit.files:
+        if file.path.partition("/")[0] != file.kind:
+            raise StoreError(f"{path}: {file.path[:200]!r} is not of kind {file.kind[:40]!r}")
+        check_inside(root, file.path)
+    return commit

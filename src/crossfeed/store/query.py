@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,6 +26,9 @@ _INSTRUMENT_FIELDS: Final = tuple(Instrument.__struct_fields__)
 
 class Store:
     """A store as it was when opened or last refreshed; a writer at work does not disturb.
+
+    A store opened long ago goes on answering: where a merge has deleted its files meanwhile, it
+    refreshes itself.
 
     One thread at a time. Answers are `pyarrow.Table`: `.to_pandas()`, `polars.from_arrow(table)`,
     `table["price"].to_numpy()`. Symbols may be unified ("BTC/USD": all venues that trade it) or a
@@ -77,7 +81,7 @@ class Store:
         Raises:
             StoreError: The store is damaged.
         """
-        self._commits = list(read_commits(self.root))
+        self._commits = read_commits(self.root)
         self._files = {kind: [] for kind in KINDS}
         for commit in self._commits:
             for file in commit.files:
@@ -109,7 +113,7 @@ class Store:
         select = self._duckdb.StatementType.SELECT
         if len(statements) != 1 or statements[0].type != select:
             raise StoreError("query: one SELECT (or WITH ... SELECT), the store is read-only")
-        return self._run(query, parameters)
+        return self._current(lambda: self._run(query, parameters))
 
     def trades(
         self,
@@ -148,7 +152,8 @@ class Store:
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return the holes of the feed, each as last known, in the order they were found."""
         where, values = _where(symbol, start, end, venue, time="ts_found_ns")
-        return self._run(f"SELECT * FROM gaps{where} ORDER BY ts_found_ns, gap_id", values)  # noqa: S608
+        asked = f"SELECT * FROM gaps{where} ORDER BY ts_found_ns, gap_id"  # noqa: S608
+        return self._current(lambda: self._run(asked, values))
 
     def candles(
         self,
@@ -167,7 +172,7 @@ class Store:
         Raises:
             ConfigError: An interval or time that cannot be read.
         """
-        return self._bars(BARS, symbol, interval, (start, end), venue)
+        return self._current(lambda: self._bars(BARS, symbol, interval, (start, end), venue))
 
     def vwap(
         self,
@@ -183,7 +188,7 @@ class Store:
             "sum(price * quantity) / nullif(sum(quantity), 0) AS vwap, "
             "fsum(quantity) AS volume, count(*) AS trades"
         )
-        return self._bars(wanted, symbol, interval, (start, end), venue)
+        return self._current(lambda: self._bars(wanted, symbol, interval, (start, end), venue))
 
     def book(self, symbol: str, at: Moment, *, venue: str) -> Any:  # noqa: ANN401 - pyarrow
         """Return the book at a moment (of receipt): side, price, quantity, best first, bids first.
@@ -196,7 +201,8 @@ class Store:
             ConfigError: A time that cannot be read.
         """
         values = {"venue": venue, "symbol": symbol, "at": moment_ns(at)}
-        return self._run("SELECT * FROM book_at($venue, $symbol, make_timestamp_ns($at))", values)
+        asked = "SELECT * FROM book_at($venue, $symbol, make_timestamp_ns($at))"
+        return self._current(lambda: self._run(asked, values))
 
     def spread(self, symbol: str, interval: str) -> Any:  # noqa: ANN401 - pyarrow
         """Return the best bid and ask over all venues per interval, and who has them.
@@ -208,10 +214,8 @@ class Store:
             ConfigError: An interval that cannot be read.
         """
         width = f"{interval_ns(interval) // 1000} microseconds"
-        return self._run(
-            "SELECT * FROM spread($width) WHERE unified = $symbol",
-            {"width": width, "symbol": symbol},
-        )
+        asked = "SELECT * FROM spread($width) WHERE unified = $symbol"
+        return self._current(lambda: self._run(asked, {"width": width, "symbol": symbol}))
 
     def _bars(
         self,
@@ -261,9 +265,25 @@ class Store:
         order: str,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         where, values = _where(symbol, start, end, venue)
-        files = self._chosen(kind, symbol, *_ns(start, end), venue)
-        source = kind_select(self.root, kind, files)
-        return self._run(f"SELECT * FROM ({source}){where} ORDER BY {order}", values)  # noqa: S608
+
+        def ask() -> Any:  # noqa: ANN401 - pyarrow brings no types
+            files = self._chosen(kind, symbol, *_ns(start, end), venue)
+            source = kind_select(self.root, kind, files)
+            return self._run(f"SELECT * FROM ({source}){where} ORDER BY {order}", values)  # noqa: S608
+
+        return self._current(ask)
+
+    def _current(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Ask; once more where a merge has deleted files that were there when this was opened."""
+        try:
+            return ask()
+        except StoreError as error:
+            if not isinstance(error.__cause__, self._duckdb.IOException):
+                raise
+            if all((self.root / file.path).exists() for file in self.files()):
+                raise
+            self.refresh()
+            return ask()
 
     def _chosen(
         self,

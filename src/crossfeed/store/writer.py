@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from crossfeed.errors import StoreError
 from crossfeed.model.events import BookDelta, BookSnapshot, DepthDelta, MarketData
@@ -45,6 +46,7 @@ __all__ = ["Commit", "SourceWriter", "StoreWriter"]
 
 ROWS_HELD_MAX: Final = 2_000_000
 """Rows kept in memory before they go to staged files: about 0.5 GB."""
+GRACE_S: Final = 3600.0
 ROW_GROUP_ROWS: Final = 1 << 20
 DAY_NS: Final = 86_400 * 10**9
 BATCH_EVENTS: Final = 4096
@@ -59,8 +61,19 @@ class StoreWriter:
     nothing of that source is visible and the same call may be repeated.
     """
 
-    def __init__(self, path: str | Path, *, rows_held_max: int = ROWS_HELD_MAX) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        rows_held_max: int = ROWS_HELD_MAX,
+        grace_s: float = GRACE_S,
+    ) -> None:
         """Lock the store, making it if need be, and sweep leftovers.
+
+        Args:
+            path: The store.
+            rows_held_max: Rows kept in memory before they go to staged files.
+            grace_s: How long files stay that a merge has replaced, for readers at work.
 
         Raises:
             StoreError: Another process writes it, or it cannot be written or read.
@@ -70,12 +83,13 @@ class StoreWriter:
         package("pyarrow.parquet")
         self.root = Path(path)
         self.rows_held_max = rows_held_max
+        self.grace_s = grace_s
         with _told(self.root):
             (self.root / "commits").mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.root / "store.lock")
         try:
             with _told(self.root):
-                self._sources = {commit.source for commit in read_commits(self.root)}
+                self._sources: set[str] = set()
                 self._sweep()
         except BaseException:
             self.close()
@@ -109,7 +123,7 @@ class StoreWriter:
         Raises:
             StoreError: A record is damaged.
         """
-        return list(read_commits(self.root))
+        return read_commits(self.root)
 
     def write(
         self,
@@ -151,16 +165,39 @@ class StoreWriter:
     def _adopt(self, commit: Commit) -> None:
         """Make a commit visible: the one step that counts."""
         write_whole(self.root / "commits" / f"{commit.source}.json", msgspec.json.encode(commit))
-        self._sources.add(commit.source)
+        self._sources.update((commit.source, *commit.replaces))
 
     def _sweep(self) -> None:
-        """Delete what belongs to no commit: staged files, and files of a commit that never came."""
+        """Delete what belongs to no commit, and in time what another commit has taken over."""
         shutil.rmtree(self.root / "staging", ignore_errors=True)
+        commits = read_commits(self.root, with_replaced=True)
+        self._sources = {name for each in commits for name in (each.source, *each.replaces)}
+        own = {commit.source for commit in commits}
         for intent in (self.root / "commits").glob("*.intent"):
-            if intent.stem not in self._sources:
+            if intent.stem not in own:
                 for path in msgspec.json.decode(intent.read_bytes(), type=list[str]):
                     check_inside(self.root, path).unlink(missing_ok=True)
             intent.unlink()
+        self._retire(commits)
+
+    def _retire(self, commits: Sequence[Commit]) -> None:
+        """Delete replaced files when no reader that opened the store before can still need them."""
+        folder = self.root / "commits"
+        now_s = (self.root / "store.lock").stat().st_mtime  # written when this writer locked it
+        since_s: dict[str, float] = {}
+        for commit in commits:
+            if commit.replaces:
+                at_s = (folder / f"{commit.source}.json").stat().st_mtime
+                since_s |= dict.fromkeys(commit.replaces, at_s)
+        used = {file.path for each in commits if each.source not in since_s for file in each.files}
+        for commit in commits:
+            at_s = since_s.get(commit.source, now_s)
+            if commit.source in since_s and now_s - at_s >= self.grace_s:
+                for file in commit.files:
+                    if file.path not in used:
+                        check_inside(self.root, file.path).unlink(missing_ok=True)
+                # Last, so that a crash leaves a record of what is still to be deleted.
+                (folder / f"{commit.source}.json").unlink()
 
 
 class SourceWriter:
@@ -264,6 +301,15 @@ class SourceWriter:
             refused=self._refused,
             instruments=tuple(instruments),
         )
+        self.publish(commit)
+        return commit
+
+    def publish(self, commit: Commit) -> None:
+        """Give the staged files their names, then make `commit` part of the store.
+
+        Raises:
+            StoreError: It is not part of it; the next start sweeps.
+        """
         root = self._store.root
         intent = root / "commits" / f"{self._source}.intent"
         with _told(root):
@@ -275,7 +321,6 @@ class SourceWriter:
             # Two halves of one class.
             self._store._adopt(commit)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             intent.unlink()
-        return commit
 
     def _list_of(self, event: MarketData) -> list[MarketData]:
         """Return the list its like is held in; what has no table is held under its class's name."""
@@ -307,29 +352,34 @@ class SourceWriter:
     def _write_day(
         self, kind: str, venue: str, symbol: str, date: str, rows: Rows, times: NDArray[np.int64]
     ) -> None:
-        path = f"{folder_of(kind, venue, symbol, date)}/{self._source}-{len(self._files)}.parquet"
+        file = StoredFile(
+            path="",
+            kind=kind,
+            venue=venue,
+            symbol=symbol,
+            unified=tuple(sorted(set(rows.columns["unified"]))),
+            date=date,
+            rows=rows.length,
+            bytes=0,
+            ts_min_ns=int(times.min()),
+            ts_max_ns=int(times.max()),
+            price_scale=_only(rows.columns.get("price_scale")),
+            size_scale=_only(rows.columns.get("size_scale")),
+        )
+        self.stage(file, _table(kind, rows))
+
+    def stage(self, like: StoredFile, table: Any) -> StoredFile:  # noqa: ANN401 - pyarrow
+        """Write a table as a staged file; return `like` with its path and size filled in."""
+        folder = folder_of(like.kind, like.venue, like.symbol, like.date)
+        path = f"{folder}/{self._source}-{len(self._files)}.parquet"
         staged = self._staged(path)
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        table = _table(kind, rows)
-        package("pyarrow.parquet").write_table(
-            table, staged, row_group_size=ROW_GROUP_ROWS, **encodings(kind)
-        )
-        self._files.append(
-            StoredFile(
-                path=path,
-                kind=kind,
-                venue=venue,
-                symbol=symbol,
-                unified=tuple(sorted(set(rows.columns["unified"]))),
-                date=date,
-                rows=rows.length,
-                bytes=staged.stat().st_size,
-                ts_min_ns=int(times.min()),
-                ts_max_ns=int(times.max()),
-                price_scale=_only(rows.columns.get("price_scale")),
-                size_scale=_only(rows.columns.get("size_scale")),
+        with _told(self._store.root):
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            package("pyarrow.parquet").write_table(
+                table, staged, row_group_size=ROW_GROUP_ROWS, **encodings(like.kind)
             )
-        )
+            self._files.append(replace(like, path=path, bytes=staged.stat().st_size))
+        return self._files[-1]
 
 
 def _table(kind: str, rows: Rows) -> Any:  # noqa: ANN401 - pyarrow brings no types
