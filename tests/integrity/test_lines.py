@@ -381,3 +381,34 @@ def test_a_hundred_rotations_and_failures_under_loss():
     assert rig.ids == list(range(1, number + 1))
     assert rig.gaps == []
     assert [r.state for r in rig.ledger.records(state=GapState.LOST)] == []
+
+
+def test_a_slow_line_of_a_quiet_stream_is_demoted_by_time():
+    """Eight late events in ten seconds are enough; a thousand may take a day."""
+    rig = Rig()
+    for number in range(1, 30):
+        rig.feed("a", number, at_ms=number * 1_000)
+        rig.feed("b", number, at_ms=number * 1_000 + 900)
+    slow = {stats.name: (stats.is_demoted, stats.behind_ms) for stats in rig.merge.line_stats()}
+    assert slow == {"a": (False, 0.0), "b": (True, 900.0)}
+    for number in range(30, 60):
+        rig.feed("a", number, at_ms=number * 1_000)
+        rig.feed("b", number, at_ms=number * 1_000 + 5)
+    assert not rig.merge.line_stats()[1].is_demoted
+
+
+@pytest.mark.fault("C06")
+def test_a_new_line_has_joined_when_the_old_one_has_brought_what_lies_before():
+    """Until then the old one may still have on its way what the new one was never sent."""
+    rig = Rig("a")
+    assert rig.merge.has_joined("a")
+    assert not rig.merge.has_joined("b"), "not up"
+    rig.merge.line_up("b", 0, 0, rig.out)
+    assert rig.merge.has_joined("b"), "nothing has come at all"
+    rig.feed("a", 1, 2, 3)
+    assert not rig.merge.has_joined("b")
+    rig.feed("b", 6)
+    assert not rig.merge.has_joined("b"), "4 and 5 are on their way on the old line"
+    rig.feed("a", 4, 5)
+    assert rig.merge.has_joined("b")
+    assert rig.ids == [1, 2, 3, 4, 5, 6]

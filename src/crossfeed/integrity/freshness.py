@@ -8,14 +8,15 @@ from msgspec import Struct
 
 from crossfeed.integrity.escalation import Escalation, EscalationLimits
 from crossfeed.integrity.lag import LagWatch
-from crossfeed.integrity.trust import NEVER_NS, StreamTrust
+from crossfeed.integrity.siblings import Debt, Elsewhere
+from crossfeed.integrity.trust import NEVER_NS
 from crossfeed.model.commands import Reconnect
 from crossfeed.model.events import MarketData
 from crossfeed.model.output import Output
 from crossfeed.model.status import Stream
 from crossfeed.model.trust import Trust
 
-__all__ = ["Freshness", "FreshnessLimits", "FreshnessStats", "Watched"]
+__all__ = ["Freshness", "FreshnessLimits", "FreshnessStats", "Judged", "Watched"]
 
 SECOND_NS: Final = 1_000_000_000
 DOUBLINGS_MAX: Final = 16
@@ -34,6 +35,41 @@ class Watched(Protocol):
     @property
     def last_event(self) -> MarketData | None:
         """Newest event let through."""
+        ...
+
+
+class Judged(Protocol):
+    """What freshness has to say goes here: a stream's trust, or that of one of its lines."""
+
+    @property
+    def stream(self) -> Stream:
+        """Which stream."""
+        ...
+
+    @property
+    def current(self) -> Trust:
+        """The trust now."""
+        ...
+
+    def complaint(self, source: str) -> Trust:
+        """Return what `source` has against it, SOUND if nothing."""
+        ...
+
+    def report(
+        self,
+        source: str,
+        trust: Trust,
+        cause: str,
+        now_ns: int,
+        mono_ns: int,
+        out: Output,
+        detail: str = "",
+    ) -> None:
+        """Set what `source` has against it; SOUND withdraws it."""
+        ...
+
+    def alert(self, cause: str, detail: str, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Tell subscribers something that does not change the trust."""
         ...
 
 
@@ -76,6 +112,7 @@ class FreshnessStats(Struct, frozen=True, kw_only=True):
         stale: Times a stream was found stale.
         quiet: Streams that are silent beyond their limit now, with evidence that it is only quiet.
         missing_first: Streams acknowledged, but without a first datum in time.
+        silent_lines: Times another line of a stream carried what this connection did not.
         pauses: Times the process was stopped.
         lag_ms: How much later than at best events come now.
         resubscribes: Steps of the first kind.
@@ -86,6 +123,7 @@ class FreshnessStats(Struct, frozen=True, kw_only=True):
     stale: int
     quiet: int
     missing_first: int
+    silent_lines: int
     pauses: int
     lag_ms: float
     resubscribes: int
@@ -99,6 +137,7 @@ class _Watch:
     __slots__ = (
         "ack_due_ns",
         "age_limit_ns",
+        "debt",
         "gate",
         "is_event_like",
         "learned_at_ns",
@@ -110,10 +149,17 @@ class _Watch:
     )
 
     def __init__(
-        self, trust: StreamTrust, gate: Watched, age_limit_ns: int, *, is_event_like: bool
+        self,
+        trust: Judged,
+        gate: Watched,
+        age_limit_ns: int,
+        elsewhere: Elsewhere | None,
+        *,
+        is_event_like: bool,
     ) -> None:
         self.trust = trust
         self.gate = gate
+        self.debt = None if elsewhere is None else Debt(elsewhere, gate.last_event)
         self.age_limit_ns = age_limit_ns
         self.is_event_like = is_event_like
         self.seen_ns = 0
@@ -135,6 +181,16 @@ class _Watch:
         self.learned_ns = min(max(faded_ns, silence_ns), cap_ns)
         self.learned_at_ns = newest_ns
 
+    def look(self, mono_ns: int) -> None:
+        """Compare with what other lines of the stream have brought."""
+        if self.debt is not None:
+            self.debt.look(self.gate.last_event, mono_ns)
+
+    @property
+    def is_accompanied(self) -> bool:
+        """Whether another line would show what this one lacks."""
+        return self.debt is not None and self.debt.is_accompanied
+
     def limit_ns(self, limits: FreshnessLimits) -> int:
         """Return how long it may be silent: its own limit, more if it is used to silence."""
         return max(self.age_limit_ns, int(self.learned_ns * limits.learned_factor))
@@ -150,7 +206,9 @@ class Freshness:
     - values (quotes, books, tickers) are quiet if something else on the connection lives (another
       stream, a heartbeat) and nothing that must have moved them happened (a trade moves the book);
     - events (trades) are quiet if something else on the connection lives;
-    - a stream watched for long that is silent far beyond its own habit is frozen, whatever lives.
+    - a stream watched for long that is silent far beyond its own habit is frozen, whatever lives;
+    - where another line carries the same stream, it is the better witness: a line that has not
+      brought what its sibling has, for as long as its limit, is silent, however quiet the market.
 
     What is found stale is resubscribed, then the connection is renewed, then another endpoint is
     taken, each step with its patience and its count. Data that comes makes a stream fresh at once
@@ -172,6 +230,7 @@ class Freshness:
         self._pulse: Watched | None = None
         self._looked_ns = self._heard_ns = 0
         self._stale = self._quiet = self._missing_first = self._pauses = 0
+        self._silent_lines = 0
         self.next_due_ns = NEVER_NS
 
     def __repr__(self) -> str:
@@ -180,25 +239,30 @@ class Freshness:
 
     def watch(
         self,
-        trust: StreamTrust,
+        trust: Judged,
         gate: Watched,
         mono_ns: int,
         *,
         age_limit_s: float = 0.0,
         is_event_like: bool = False,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """Watch over one stream, from its subscription on.
 
         Args:
-            trust: The stream's trust.
-            gate: Its gate.
+            trust: The stream's trust, or that of the line of it that this connection is.
+            gate: Its gate, or what this connection alone has brought of it.
             mono_ns: Monotonic time.
             age_limit_s: Its limit from the venue's table; 0: the general one.
             is_event_like: True where silence may just be a quiet market (trades).
+            elsewhere: What the other lines of the stream bring, None where there can be none.
         """
         age_limit_ns = int((age_limit_s or self._limits.age_limit_s) * SECOND_NS)
-        watch = _Watch(trust, gate, age_limit_ns, is_event_like=is_event_like)
+        watch = _Watch(trust, gate, age_limit_ns, elsewhere, is_event_like=is_event_like)
         watch.since_ns = watch.learned_at_ns = mono_ns
+        last = self._watches.get(trust.stream)
+        if last is not None and last.debt is not None and watch.debt is not None:
+            watch.debt.is_suspect = last.debt.is_suspect
         self._watches[trust.stream] = watch
         self.next_due_ns = min(self.next_due_ns, mono_ns + 1)
 
@@ -217,6 +281,8 @@ class Freshness:
         if watch is not None:
             watch.tries = 0
             self._await_first(watch, mono_ns)
+            if watch.debt is not None:
+                watch.debt.begin(mono_ns)
             self.next_due_ns = min(self.next_due_ns, mono_ns + 1)
 
     def _await_first(self, watch: _Watch, mono_ns: int) -> None:
@@ -233,6 +299,8 @@ class Freshness:
         for watch in self._watches.values():
             watch.since_ns = max(watch.since_ns, mono_ns)
             watch.ack_due_ns = NEVER_NS
+            if watch.debt is not None:
+                watch.debt.end()
 
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Look at all streams. Cost about 0.6 us a stream."""
@@ -247,6 +315,7 @@ class Freshness:
                 watch.seen_ns = newest_ns
                 watch.ack_due_ns = NEVER_NS
                 self._lag.sample(event, mono_ns)
+            watch.look(mono_ns)
         if looked_ns and mono_ns - looked_ns > self._limits.pause_s * SECOND_NS:
             self._paused(now_ns, mono_ns, out)
         else:
@@ -284,6 +353,8 @@ class Freshness:
     ) -> None:
         stream, limits = watch.trust.stream, self._limits
         last_ns = max(watch.seen_ns, watch.since_ns)
+        if self._judge_line(watch, now_ns, mono_ns, out):
+            return
         if not watch.seen_ns or watch.seen_ns < watch.since_ns:
             self._judge_first(watch, alive_ns, now_ns, mono_ns, out)
             return
@@ -301,6 +372,26 @@ class Freshness:
         detail = f"silent for {age_ns / SECOND_NS:.1f} s, limit {limit_ns / SECOND_NS:.1f} s"
         watch.trust.report("freshness", Trust.STALE, cause, now_ns, mono_ns, out, detail)
         self._escalation.escalate(stream, mono_ns, out, is_connection=cause == "stale")
+
+    def _judge_line(self, watch: _Watch, now_ns: int, mono_ns: int, out: Output) -> bool:
+        """Find a line that is silent while its sibling is not; return whether it is."""
+        if watch.debt is None:
+            return False
+        age_ns = watch.debt.age_ns(watch.gate.last_event, mono_ns)
+        if not age_ns or (age_ns <= watch.age_limit_ns and not watch.debt.is_suspect):
+            return False
+        watch.debt.is_suspect = True
+        stream = watch.trust.stream
+        detail = f"silent for {age_ns / SECOND_NS:.1f} s while another line carries it"
+        if watch.trust.complaint("freshness") is Trust.SOUND:
+            self._stale += 1
+            self._silent_lines += 1
+            watch.trust.report("freshness", Trust.STALE, "line", now_ns, mono_ns, out, detail)
+            watch.trust.alert("line_silent", detail, now_ns, mono_ns, out)
+        else:
+            watch.trust.report("freshness", Trust.STALE, "line", now_ns, mono_ns, out, detail)
+        self._escalation.escalate(stream, mono_ns, out, is_connection=True)
+        return True
 
     def _cause(
         self,
@@ -335,7 +426,7 @@ class Freshness:
         self, watch: _Watch, alive_ns: int, now_ns: int, mono_ns: int, out: Output
     ) -> None:
         """Judge a stream that was acknowledged and has brought nothing yet."""
-        if mono_ns < watch.ack_due_ns:
+        if mono_ns < watch.ack_due_ns or watch.is_accompanied:
             return
         watch.tries += 1
         self._await_first(watch, mono_ns)
@@ -365,6 +456,9 @@ class Freshness:
         due_ns = mono_ns + SECOND_NS
         for watch in self._watches.values():
             limit_ns = max(watch.seen_ns, watch.since_ns) + watch.limit_ns(self._limits) + 1
+            if watch.debt is not None and watch.debt.since_ns != NEVER_NS:
+                patience_ns = 0 if watch.debt.is_suspect else watch.age_limit_ns
+                limit_ns = watch.debt.due_ns(watch.gate.last_event, patience_ns)
             due_ns = min(due_ns, max(limit_ns, mono_ns + 1), max(watch.ack_due_ns, mono_ns + 1))
         self.next_due_ns = due_ns
 
@@ -375,6 +469,7 @@ class Freshness:
             stale=self._stale,
             quiet=self._quiet,
             missing_first=self._missing_first,
+            silent_lines=self._silent_lines,
             pauses=self._pauses,
             lag_ms=self._lag.lag_ms,
             resubscribes=steps.resubscribes,

@@ -47,7 +47,9 @@ class LineLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         window_s: An event that is ahead waits this long for the ones before it.
         window_max: No more events wait than this.
         memory_max: Events remembered to compare what the lines say of one number.
-        review_events: A line is judged slow or not each time it brought so many events.
+        review_events: A line is judged slow or not each time it brought so many events ...
+        review_s: ... or, if it brings fewer, this long after the last time ...
+        review_late_min: ... but by no fewer events than this that another line brought first.
         slow_s: A line whose events come this much behind the winner's on average is demoted.
     """
 
@@ -55,6 +57,8 @@ class LineLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window_max: int = 64
     memory_max: int = 1_024
     review_events: int = 1_000
+    review_s: float = 10.0
+    review_late_min: int = 8
     slow_s: float = 0.5
 
 
@@ -63,9 +67,10 @@ class LineStats(Struct, frozen=True, kw_only=True):
 
     Attributes:
         events: Events it brought.
-        wins: Of these, first of their number.
-        behind_ms: Mean time its other events came behind the winner, since the last review.
+        wins: Of these, first of their number; 0 where lines are not merged but stand by.
+        behind_ms: Mean time its other events came behind the winner, lately.
         is_demoted: Too slow: its events still count, but nobody waits for it.
+        is_active: Whether it is given out: all merged lines, one of those that stand by.
     """
 
     name: str
@@ -73,14 +78,29 @@ class LineStats(Struct, frozen=True, kw_only=True):
     wins: int
     behind_ms: float
     is_demoted: bool
+    is_active: bool = True
 
 
 class _Line:
     """One connection's part in a merged stream."""
 
-    __slots__ = ("behind_ns", "events", "is_demoted", "late", "position", "since_review", "wins")
+    __slots__ = (
+        "behind_ns",
+        "events",
+        "first",
+        "is_demoted",
+        "late",
+        "mean_ns",
+        "position",
+        "reviewed_ns",
+        "since_review",
+        "wins",
+    )
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, mono_ns: int) -> None:
+        self.first = 0
+        self.mean_ns = 0.0
+        self.reviewed_ns = mono_ns
         self.events = 0
         self.wins = 0
         self.late = 0
@@ -89,11 +109,17 @@ class _Line:
         self.position = position
         self.is_demoted = False
 
-    def review(self, limits: LineLimits) -> None:
+    def review(self, mono_ns: int, limits: LineLimits) -> None:
         """Demote a line that is slow on average; take it back when it is not."""
-        mean_ns = self.behind_ns / self.late if self.late else 0.0
-        self.is_demoted = mean_ns > limits.slow_s * SECOND_NS
-        self.behind_ns = self.late = self.since_review = 0
+        self.since_review += 1
+        is_due = self.since_review >= limits.review_events
+        if not is_due and self.late >= limits.review_late_min:
+            is_due = mono_ns - self.reviewed_ns >= limits.review_s * SECOND_NS
+        if is_due:
+            self.mean_ns = self.behind_ns / self.late if self.late else 0.0
+            self.is_demoted = self.mean_ns > limits.slow_s * SECOND_NS
+            self.behind_ns = self.late = self.since_review = 0
+            self.reviewed_ns = mono_ns
 
 
 def span_of(event: MarketData) -> Span:
@@ -157,7 +183,7 @@ class LineMerge:
         """A connection carries the stream from now on."""
         if not self._lines:
             self._gate.on_open(now_ns, mono_ns, out)
-        self._lines[name] = _Line(self._gate.next_number)
+        self._lines[name] = _Line(self._gate.next_number, mono_ns)
 
     def line_down(
         self, name: str, now_ns: int, mono_ns: int, out: Output, cause: str = "disconnected"
@@ -192,6 +218,7 @@ class LineMerge:
             self._give_unnumbered(name, event, out)
             return
         line.position = max(line.position, last + 1)
+        line.first = line.first or first
         if last < self._next or first in self._waiting:
             self._repeated(line, last, event, out)
         elif first <= self._next or not self._next:
@@ -204,9 +231,19 @@ class LineMerge:
                 self.next_due_ns = event.ts_mono_ns + int(self._limits.window_s * SECOND_NS)
             self._waiting[first] = event
         self._drain(event.ts_mono_ns, out)
-        line.since_review += 1
-        if line.since_review >= self._limits.review_events:
-            line.review(self._limits)
+        line.review(event.ts_mono_ns, self._limits)
+
+    def has_joined(self, name: str) -> bool:
+        """Say whether the others have brought all that came before a line's first event.
+
+        From then on that line alone carries the stream without a hole. True where nothing has come
+        at all yet.
+        """
+        line = self._lines.get(name)
+        if line is None or not self._gate.next_number:
+            return line is not None
+        others = [other for other in self._lines.values() if other is not line]
+        return not others or any(other.position >= line.first > 0 for other in others)
 
     def _give_unnumbered(self, name: str, event: MarketData, out: Output) -> None:
         """Give out an event without a number from the first line only: nothing else tells twins."""
@@ -274,7 +311,7 @@ class LineMerge:
                 name=name,
                 events=line.events,
                 wins=line.wins,
-                behind_ms=line.behind_ns / line.late / 1e6 if line.late else 0.0,
+                behind_ms=(line.behind_ns / line.late if line.late else line.mean_ns) / 1e6,
                 is_demoted=line.is_demoted,
             )
             for name, line in self._lines.items()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from crossfeed.integrity.trust import NEVER_NS, StreamTrust
+from crossfeed.model.commands import Command, Resubscribe
 from crossfeed.model.events import MarketData
 from crossfeed.model.output import Output
 from crossfeed.model.status import FeedStatus, Gap, GapState
@@ -118,7 +121,7 @@ class HotStandby:
         self._gates[name] = gate
         staged = Output()
         gate.on_open(now_ns, mono_ns, staged)
-        out.commands += staged.commands
+        out.commands += _on(name, staged.commands)
         if not self.active:
             self._activate(name)
         self._settle(now_ns, mono_ns, out)
@@ -155,8 +158,9 @@ class HotStandby:
         before = len(events)
         gate.admit(event, out)
         if gate.trust.current is not _SOUND:
-            data = [e for e in events[before:] if not isinstance(e, FeedStatus | Gap)]
-            events[before:] = data
+            told = events[before:]
+            data = [e for e in told if not isinstance(e, FeedStatus | Gap)]
+            events[before:] = [*filter(_is_alert, told), *data]
             self._settle(event.ts_recv_ns, event.ts_mono_ns, out)
             self._last = data[-1] if data else self._last
         elif len(events) > before:
@@ -175,14 +179,28 @@ class HotStandby:
             gate.on_timer(now_ns, mono_ns, staged)
             self._pass_on(name, staged, now_ns, mono_ns, out)
 
+    def on_each(
+        self,
+        act: Callable[[StandbyGate, int, int, Output], None],
+        now_ns: int,
+        mono_ns: int,
+        out: Output,
+    ) -> None:
+        """Do something with every line's gate; its commands are for its own connection."""
+        for name, gate in list(self._gates.items()):
+            staged = Output()
+            act(gate, now_ns, mono_ns, staged)
+            self._pass_on(name, staged, now_ns, mono_ns, out)
+
     @property
     def next_due_ns(self) -> int:
         """Monotonic time at which some line has something to do."""
         return min((gate.next_due_ns for gate in self._gates.values()), default=NEVER_NS)
 
     def _pass_on(self, name: str, staged: Output, now_ns: int, mono_ns: int, out: Output) -> None:
-        out.commands += staged.commands
+        out.commands += _on(name, staged.commands)
         is_active = name == self.active
+        out.events += filter(_is_alert, staged.events)
         data = [event for event in staged.events if not isinstance(event, FeedStatus | Gap)]
         if is_active and self._is_sound(name):
             self._settle(now_ns, mono_ns, out)
@@ -240,3 +258,13 @@ class HotStandby:
         self.active = name
         if self._on_switch is not None:
             self._on_switch(self._gates[name])
+
+
+def _on(name: str, commands: Sequence[Command]) -> list[Command]:
+    """Address what one line asks for to its own connection, whoever carries it out."""
+    return [replace(c, line=name) if isinstance(c, Resubscribe) else c for c in commands]
+
+
+def _is_alert(event: MarketData) -> bool:
+    """Say whether a line tells something that is no change of its trust: that is for everybody."""
+    return isinstance(event, FeedStatus) and event.previous is event.current

@@ -92,11 +92,19 @@ class Backfill(Struct, frozen=True):
 
 
 class Resubscribe(Struct, frozen=True):
-    """Unsubscribe and subscribe one symbol's channel again, for a new snapshot."""
+    """Unsubscribe and subscribe one symbol's channel again, for a new snapshot.
+
+    Attributes:
+        channel: Channel of the stream, or the venue's own word for it.
+        symbol: The venue's symbol.
+        cause: Short stable word.
+        line: Connection on which; empty: the one that asks.
+    """
 
     channel: str
     symbol: str
     cause: str
+    line: str = ""
 
 
 class Reconnect(Struct, frozen=True):

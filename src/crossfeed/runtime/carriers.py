@@ -9,23 +9,29 @@ A stream is carried by one connection, by two while it is being rotated, or by t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from crossfeed.books.l3 import L3Sync
 from crossfeed.books.sync import BookSync
 from crossfeed.integrity.continuity import IdGate
+from crossfeed.integrity.freshness import Judged, Watched
 from crossfeed.integrity.gaps import GapLedger
-from crossfeed.integrity.lines import LineMerge
+from crossfeed.integrity.gate_stats import GateStats
+from crossfeed.integrity.lines import LineMerge, LineStats
 from crossfeed.integrity.open_gates import ChainGate, OpenGate
+from crossfeed.integrity.siblings import Elsewhere
 from crossfeed.integrity.standby import HotStandby
 from crossfeed.integrity.trust import NEVER_NS, StreamTrust
 from crossfeed.model.events import MarketData
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.status import GapRecord, GapState
 from crossfeed.model.trust import Trust
+from crossfeed.runtime.line_parts import LineParts
 
 __all__ = ["Carrier", "DirectCarrier", "LineTrust", "StandbyCarrier", "StreamGate"]
 
+Part = tuple[Judged, Watched, Elsewhere]
+"""One line of a stream as freshness sees it: what is said of it, what it brings, what others do."""
 StreamGate = IdGate | OpenGate | ChainGate | BookSync | L3Sync
 """What judges one stream."""
 
@@ -127,8 +133,20 @@ class Carrier(Protocol):
         """Return the gate that judges the events of that connection."""
         ...
 
+    def part(self, name: str) -> Part:
+        """Return the part of a connection that is up, to be watched."""
+        ...
+
     def is_sound_on(self, name: str) -> bool:
         """Say whether that connection alone could carry the stream now."""
+        ...
+
+    def line_stats(self) -> list[LineStats]:
+        """Return the counts of the lines; empty while there is only one."""
+        ...
+
+    def duplicates(self) -> int:
+        """Return how many events were dropped because another line had brought them."""
         ...
 
     def gates(self) -> list[StreamGate]:
@@ -146,6 +164,10 @@ class Carrier(Protocol):
 
     def review(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Look again who is given out, after something judged a line from outside."""
+        ...
+
+    def resync(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Build the state anew on every line that has one."""
         ...
 
 
@@ -177,6 +199,8 @@ class DirectCarrier:
         self.lines: list[str] = []
         self._gate = gate
         self._merge: LineMerge | None = None
+        self._parts = LineParts(gate, trust)
+        self._merged_away = 0
 
     def line_up(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """See `Carrier`."""
@@ -184,6 +208,7 @@ class DirectCarrier:
             self._gate.on_open(now_ns, mono_ns, out)
             return
         self.lines.append(name)
+        self._parts.add(name)
         if len(self.lines) == 1:
             self._gate.on_open(now_ns, mono_ns, out)
         elif self._merge is None and not isinstance(self._gate, OpenGate):
@@ -192,6 +217,15 @@ class DirectCarrier:
                 self._merge.line_up(each, now_ns, mono_ns, out)
         elif self._merge is not None:
             self._merge.line_up(name, now_ns, mono_ns, out)
+        self._lead()
+
+    def _lead(self) -> None:
+        """Let each line note its own events while there are several."""
+        is_alone = len(self.lines) == 1
+        for name in self.lines:
+            merge = self._merge
+            target = self._gate if merge is None else _MergeEntry(merge, name)
+            self._parts[name].lead_to(None if is_alone else target)
 
     def line_down(self, name: str, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """See `Carrier`."""
@@ -201,9 +235,12 @@ class DirectCarrier:
         if self._merge is not None:
             self._merge.line_down(name, now_ns, mono_ns, out, cause)
             if len(self.lines) <= 1:
+                self._merged_away += self._merge.duplicates
                 self._merge = None
         elif not self.lines:
             self._gate.on_close(now_ns, mono_ns, out, cause)
+        self._parts.remove(name, now_ns, mono_ns, out)
+        self._lead()
 
     def forget(self, name: str) -> int:
         """See `Carrier`: all lines share the gate."""
@@ -212,16 +249,30 @@ class DirectCarrier:
 
     def entry(self, name: str) -> Gate:
         """See `Carrier`."""
-        return self._gate if self._merge is None else _MergeEntry(self._merge, name)
+        return self._gate if len(self.lines) <= 1 else self._parts[name]
 
     def gate_on(self, name: str) -> StreamGate:
         """See `Carrier`: the same for all."""
         del name
         return self._gate
 
+    def part(self, name: str) -> Part:
+        """See `Carrier`."""
+        part = self._parts[name]
+        return part, part, part
+
     def is_sound_on(self, name: str) -> bool:
-        """See `Carrier`: a numbered stream needs no image of its own."""
-        return name in self.lines
+        """See `Carrier`: a numbered stream needs no image of its own, but must have joined."""
+        return name in self.lines and (self._merge is None or self._merge.has_joined(name))
+
+    def line_stats(self) -> list[LineStats]:
+        """See `Carrier`."""
+        return [] if self._merge is None else self._merge.line_stats()
+
+    def duplicates(self) -> int:
+        """See `Carrier`."""
+        merged = 0 if self._merge is None else self._merge.duplicates
+        return self._merged_away + merged + self._gate.stats().duplicates
 
     def gates(self) -> list[StreamGate]:
         """See `Carrier`."""
@@ -242,6 +293,33 @@ class DirectCarrier:
 
     def review(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """See `Carrier`: nothing to choose from."""
+
+    def resync(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`."""
+        if isinstance(self._gate, BookSync | L3Sync):
+            self._gate.resync("requested", now_ns, mono_ns, out)
+
+
+class _StandbyPart:
+    """What the other lines of one line's stream bring, where each has a state of its own."""
+
+    def __init__(self, carrier: StandbyCarrier, name: str) -> None:
+        self.is_shared = False
+        self._carrier = carrier
+        self._name = name
+
+    def newest_elsewhere(self) -> MarketData | None:
+        """Return the newest event of the other lines that are not themselves found silent."""
+        newest: MarketData | None = None
+        for name in self._carrier.lines:
+            gate = self._carrier.gate_on(name)
+            event = gate.last_event
+            if name == self._name or event is None:
+                continue
+            is_well = gate.trust.current is not Trust.STALE
+            if is_well and (newest is None or event.ts_mono_ns > newest.ts_mono_ns):
+                newest = event
+        return newest
 
 
 class StandbyCarrier:
@@ -305,6 +383,31 @@ class StandbyCarrier:
         """See `Carrier`."""
         return self._made[name]
 
+    def part(self, name: str) -> Part:
+        """See `Carrier`."""
+        gate = self._made[name]
+        return cast("StreamTrust", gate.trust), gate, _StandbyPart(self, name)
+
+    def line_stats(self) -> list[LineStats]:
+        """See `Carrier`."""
+        if len(self.lines) <= 1:
+            return []
+        return [
+            LineStats(
+                name=name,
+                events=_let_through(self._made[name]),
+                wins=0,
+                behind_ms=0.0,
+                is_demoted=False,
+                is_active=name == self.active,
+            )
+            for name in self.lines
+        ]
+
+    def duplicates(self) -> int:
+        """See `Carrier`: here every line takes in everything, what waits is no duplicate."""
+        return sum(gate.stats().duplicates for gate in self._made.values())
+
     def is_sound_on(self, name: str) -> bool:
         """See `Carrier`."""
         gate = self._made.get(name)
@@ -327,3 +430,17 @@ class StandbyCarrier:
     def review(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """See `Carrier`."""
         self._standby.review(now_ns, mono_ns, out)
+
+    def resync(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """See `Carrier`; each line asks on its own connection."""
+        self._standby.on_each(_resync, now_ns, mono_ns, out)
+
+
+def _resync(gate: object, now_ns: int, mono_ns: int, out: Output) -> None:
+    if isinstance(gate, BookSync):
+        gate.resync("requested", now_ns, mono_ns, out)
+
+
+def _let_through(gate: OpenGate | BookSync) -> int:
+    stats = gate.stats()
+    return stats.passed if isinstance(stats, GateStats) else stats.applied

@@ -85,7 +85,9 @@ class CommandDesk:
 
     def _resubscribe(self, connection: Connection, command: Resubscribe) -> None:
         want = self._session.streams.want_of(command.channel, command.symbol)
-        carriers = [connection, *(c for c in self._session.connections if c is not connection)]
+        connections = self._session.connections
+        named = [c for c in connections if c.name == command.line]
+        carriers = named or [connection, *(c for c in connections if c is not connection)]
         carrier = next((c for c in carriers if want in c.wants), None)
         if carrier is not None and want is not None:
             self._session.tasks.spawn(carrier.resubscribe([want]), f"resubscribe:{command.symbol}")

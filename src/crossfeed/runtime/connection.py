@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from crossfeed.errors import (
     AuthRejectedError,
@@ -18,10 +18,10 @@ from crossfeed.errors import (
     VenueError,
 )
 from crossfeed.integrity.freshness import Freshness
-from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import Acknowledged, Refused, Want
 from crossfeed.model.output import Output
 from crossfeed.runtime.gates import Pulse
+from crossfeed.runtime.line_parts import watch_streams
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.transport.manager import WebSocketManager
 from crossfeed.transport.state import ConnectionState
@@ -120,17 +120,7 @@ class Connection:
         if self._session.tap is not None:
             key = f"{want.channel}/{want.symbol}"
             self._session.tap.keep(self.name, "watch", 0, mono_ns, key=key, want=want)
-        for flow in self._session.streams.of(want):
-            channel = flow.channel
-            if flow.stream.symbol and channel.kind != "status":
-                gate = flow.carrier.gate_on(self.name)
-                self.freshness.watch(
-                    cast("StreamTrust", gate.trust),
-                    gate,
-                    mono_ns,
-                    age_limit_s=channel.age_limit_s,
-                    is_event_like=channel.is_event_like,
-                )
+        watch_streams(self.freshness, self._session.streams, self.name, [want], mono_ns)
 
     def unwatch(self, want: Want) -> None:
         """Watch over the streams of `want` no longer."""

@@ -25,7 +25,6 @@ from crossfeed.books.sync import BookSync
 from crossfeed.errors import ConfigError, CorruptRecordError, CrossfeedError
 from crossfeed.integrity.freshness import Freshness
 from crossfeed.integrity.gaps import GapLedger
-from crossfeed.integrity.trust import StreamTrust
 from crossfeed.journal.records import Record, RecordKind, split_body
 from crossfeed.model.commands import RestRequest, Want
 from crossfeed.model.events import BookSnapshot, MarketData
@@ -34,6 +33,7 @@ from crossfeed.model.output import Output
 from crossfeed.model.status import GapState
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.gates import Pulse
+from crossfeed.runtime.line_parts import watch_streams
 from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.runtime.settings import FeedSettings
@@ -287,17 +287,8 @@ class FeedReplay:
     def _watch(self, line: str, given: _Arguments) -> None:
         freshness = self._freshness(line)
         freshness.listen(Pulse(self.streams.table(line)))
-        for flow in self.streams.of(given.get("want", Want)):
-            channel = flow.channel
-            if flow.stream.symbol and channel.kind != "status" and line in flow.carrier.lines:
-                gate = flow.carrier.gate_on(line)
-                freshness.watch(
-                    cast("StreamTrust", gate.trust),
-                    gate,
-                    given.mono_ns,
-                    age_limit_s=channel.age_limit_s,
-                    is_event_like=channel.is_event_like,
-                )
+        wants = [given.get("want", Want)]
+        watch_streams(freshness, self.streams, line, wants, given.mono_ns)
 
     def _unwatch(self, line: str, given: _Arguments) -> None:
         for flow in self.streams.of(given.get("want", Want)):

@@ -13,6 +13,7 @@ from crossfeed.integrity.backfill import BackfillPolicy
 from crossfeed.integrity.continuity import IdGate
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.gate_stats import GateStats
+from crossfeed.integrity.lines import LineStats
 from crossfeed.integrity.open_gates import ChainGate, OpenGate
 from crossfeed.integrity.plausibility import BandLimits, PriceBand
 from crossfeed.integrity.trust import StreamTrust
@@ -23,7 +24,7 @@ from crossfeed.model.output import Gate, Output
 from crossfeed.model.status import Stream
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.book_flow import BookFlow
-from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier, StreamGate
+from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier
 from crossfeed.runtime.counters import Counters
 from crossfeed.runtime.gates import (
     BandGate,
@@ -181,7 +182,7 @@ class StreamSet:
     def forget(self, name: str) -> None:
         """Drop what belonged to a connection that is closed for good; its counts are kept."""
         self._tables.pop(name, None)
-        for carrier in {id(f.carrier): f.carrier for f in self._flows.values()}.values():
+        for carrier in self._carriers():
             self._retired_duplicates += carrier.forget(name)
 
     def line_up(
@@ -267,9 +268,12 @@ class StreamSet:
         return self._by_want.get(want, [])
 
     def want_of(self, channel: str, symbol: str) -> Want | None:
-        """Return the want that carries a stream, None if it is not open."""
+        """Return the want that carries a stream, None if it is not open.
+
+        `channel` is our name of it, or the venue's word.
+        """
         for flow in self._flows.values():
-            if (flow.stream.channel, flow.stream.symbol) == (channel, symbol):
+            if flow.want.symbol == symbol and channel in {flow.stream.channel, flow.want.channel}:
                 return flow.want
         return None
 
@@ -297,7 +301,7 @@ class StreamSet:
 
     def connection_gap(self, name: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """Learn that frames of a numbered connection were lost: all its streams are concerned."""
-        for carrier in {id(f.carrier): f.carrier for f in self._flows.values()}.values():
+        for carrier in list(self._carriers()):
             if name in carrier.lines:
                 carrier.gate_on(name).on_connection_gap(now_ns, mono_ns, out)
                 carrier.review(now_ns, mono_ns, out)
@@ -442,14 +446,9 @@ class StreamSet:
 
     def resync(self, symbol: str, now_ns: int, mono_ns: int, out: Output) -> None:
         """Throw the book of `symbol` away and build it again."""
-        flow = self._books.get(symbol)
-        if flow is not None:
-            for sync in flow.syncs():
-                sync.resync("requested", now_ns, mono_ns, out)
-            flow.carrier.review(now_ns, mono_ns, out)
-        orders = self._order_books.get(symbol)
-        if orders is not None:
-            orders.sync.resync("requested", now_ns, mono_ns, out)
+        for book in (self._books.get(symbol), self._order_books.get(symbol)):
+            if book is not None:
+                book.carrier.resync(now_ns, mono_ns, out)
 
     # ── reading ─────────────────────────────────────────────────────────────
 
@@ -457,9 +456,14 @@ class StreamSet:
         """Yield the trust of every open stream."""
         yield from {id(flow.trust): flow.trust for flow in self._flows.values()}.values()
 
-    def _gates(self) -> list[StreamGate]:
-        carriers = {id(flow.carrier): flow.carrier for flow in self._flows.values()}
-        return [gate for carrier in carriers.values() for gate in carrier.gates()]
+    def _carriers(self) -> Iterator[Carrier]:
+        yield from {id(flow.carrier): flow.carrier for flow in self._flows.values()}.values()
+
+    def lines(self) -> Iterator[tuple[Stream, LineStats]]:
+        """Yield the counts of every line of each stream that several connections carry."""
+        for carrier in self._carriers():
+            for line in carrier.line_stats():
+                yield carrier.trust.stream, line
 
     def passed_by_kind(self) -> Iterator[tuple[str, int]]:
         """Yield (kind, events let through) of every open stream."""
@@ -482,7 +486,7 @@ class StreamSet:
             "unasked": counters.unasked,
             "duplicates": counters.duplicates
             + self._retired_duplicates
-            + sum(gate.stats().duplicates for gate in self._gates()),
+            + sum(carrier.duplicates() for carrier in self._carriers()),
             "gaps": totals.found - totals.unnumbered,
             "rebuilds": totals.unnumbered,
             "gaps_open": totals.open,

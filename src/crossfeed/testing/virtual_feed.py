@@ -245,7 +245,8 @@ class VirtualFeed:
 
     def _resubscribe(self, line: VirtualLine, command: Resubscribe) -> None:
         want = self.streams.want_of(command.channel, command.symbol)
-        carriers = [line, *(each for each in self.lines if each is not line)]
+        named = [each for each in self.lines if each.name == command.line]
+        carriers = named or [line, *(each for each in self.lines if each is not line)]
         carrier = next((each for each in carriers if want in each.wants), None)
         if carrier is not None and want is not None:
             self.resubscribes += 1

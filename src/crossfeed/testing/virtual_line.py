@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from crossfeed.errors import ConnectionLostError, CrossfeedError, HandshakeRejectedError
 from crossfeed.integrity.freshness import Freshness
-from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import Want
 from crossfeed.model.output import Output
 from crossfeed.runtime.gates import Pulse
+from crossfeed.runtime.line_parts import watch_streams
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.simulator.memory import MemoryLink, RefusedHandshake
 from crossfeed.simulator.outgoing import Close, RawBytes
@@ -134,8 +134,7 @@ class VirtualLine:
         self.freshness.listen(Pulse(self.feed.streams.table(self.name)))
         out = Output()
         self.feed.streams.line_up(self.name, wants, now_ns, mono_ns, out)
-        for want in wants:
-            self._watch(want, mono_ns)
+        watch_streams(self.freshness, self.feed.streams, self.name, wants, mono_ns)
         self.feed.give(out, self)
         self._subscribe(wants)
 
@@ -146,19 +145,6 @@ class VirtualLine:
             margin_s = min(self.feed.settings.rotate_margin_s, lifetime_s / 2)
             early_s = margin_s + self.feed.random.uniform(0.0, margin_s / 2)
             self._rotate_due_ns = mono_ns + round((lifetime_s - early_s) * NS)
-
-    def _watch(self, want: Want, mono_ns: int) -> None:
-        for flow in self.feed.streams.of(want):
-            channel = flow.channel
-            if flow.stream.symbol and channel.kind != "status":
-                gate = flow.carrier.gate_on(self.name)
-                self.freshness.watch(
-                    cast("StreamTrust", gate.trust),
-                    gate,
-                    mono_ns,
-                    age_limit_s=channel.age_limit_s,
-                    is_event_like=channel.is_event_like,
-                )
 
     def _subscribe(self, wants: Sequence[Want]) -> None:
         self._asked_ns = self._world.mono_ns()
