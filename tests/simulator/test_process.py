@@ -114,3 +114,17 @@ def test_bad_arguments_give_one_line(arguments, capsys):
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert captured.err.startswith("simulator: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--seconds", "-1"], "no time to run"),
+        (["--seconds", "nan"], "no time to run"),
+        (["--symbol-count", "-4"], "no number of symbols"),
+        (["--ledger", "/no/such/folder/ledger.json"], "cannot be written"),
+    ],
+)
+def test_what_would_only_show_at_the_end_is_refused_at_once(capsys, arguments, word):
+    assert main(arguments) == 2
+    assert word in capsys.readouterr().err

@@ -94,3 +94,11 @@ def test_a_day_passes_in_virtual_time():
     assert window.count == window.last_id - window.first_id + 1
     assert abs(window.count - len(ids)) < 60
     assert room.ledger.totals()["gaps"] == 0
+
+
+def test_a_market_among_thousands_opens_with_few_orders():
+    """2,000 books of the usual size would stop the loop for ten seconds."""
+    few = MemorySimulator(("binance",), ("BTC/USD",), rate_per_s=0.0)
+    many = MemorySimulator(("binance",), generated_symbols(2_000), rate_per_s=0.0)
+    sizes = [len(room.simulator.market("binance", "BTCUSDT").book.orders) for room in (few, many)]
+    assert sizes == [400, 40]

@@ -12,6 +12,7 @@ from crossfeed.simulator.faultproxy import FaultProxy, ProxyFaults
 __all__ = ["run_proxy"]
 
 PORT_MAX = 65_535
+SECONDS_MAX = 1e9
 
 
 def _target(text: str) -> tuple[str, int]:
@@ -30,8 +31,10 @@ async def run_proxy(to: str, faults: ProxyFaults, *, port: int, seed: int, secon
     """Pass connections on to `to`, damaged, until the time is over or Ctrl-C; return 0.
 
     Raises:
-        ConfigError: No such target, or the port is taken.
+        ConfigError: No such target, no length of time, or the port is taken.
     """
+    if not 0.0 <= seconds < SECONDS_MAX:
+        raise ConfigError(f"{seconds} is no time to run", field="seconds")
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -23,8 +23,6 @@ _TOP_SPREAD = 0.3e-4
 _ROUND_SHARE = 0.35
 _ROUND_TICKS = 10
 _AMEND_SHARE = 0.04
-#: Trades a market opens with, in the milliseconds before its first action.
-OPENING_TRADES = 60
 _MS = 1_000_000
 _HALF = 0.5
 _REFILLS = 2
@@ -74,16 +72,16 @@ class OrderFlow:
         self._orders_wanted = orders_wanted
         self._lots_mean = lots_mean
 
-    def open_book(self, now_ns: int) -> None:
-        """Fill the empty book and trade a while, so that there is a market to show."""
+    def open_book(self, now_ns: int, trades: int = 60) -> None:
+        """Fill the empty book and make so many trades, so that there is a market to show."""
         market = self.market
         while len(market.book.orders) < self._orders_wanted:
             market.begin(now_ns)
             self._place(self._fair(now_ns), is_buy=len(market.book.orders) % 2 == 0)
             market.end()
         minute_ns = now_ns // MINUTE_NS * MINUTE_NS
-        for number in range(OPENING_TRADES):
-            market.begin(max(minute_ns, now_ns - (OPENING_TRADES - number) * _MS))
+        for number in range(trades):
+            market.begin(max(minute_ns, now_ns - (trades - number) * _MS))
             market.take(self._lots(), is_buy=self._coin())
             market.end()
             while len(market.book.orders) < self._orders_wanted:

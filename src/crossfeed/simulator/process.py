@@ -21,6 +21,8 @@ from crossfeed.simulator.tls import server_context
 
 __all__ = ["SimulatorOptions", "main", "parse_arguments", "run_simulator"]
 
+_SECONDS_MAX = 1e9
+
 
 class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything `crossfeed sim` can be told."""
@@ -34,7 +36,7 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     #: Rates of single venues, over `rate_per_s`.
     venue_rates_per_s: Mapping[str, float] = {}
     taker_share: float = 0.35
-    #: Resting orders per market; None: 400, with many symbols 100.
+    #: Resting orders per market; None: 400, above 50 symbols 100, above 500 symbols 40.
     orders_wanted: int | None = None
     seed: int = 1
     #: A profile (none, default, harsh) or the path of a TOML schedule.
@@ -65,6 +67,7 @@ def run_simulator(options: SimulatorOptions) -> int:
         ConfigError: options that cannot work; nothing was started.
         OSError: a port is taken, or the ledger file cannot be written.
     """
+    _check(options)
     symbols = generated_symbols(
         max(options.symbol_count, len(options.symbols)), given=options.symbols
     )
@@ -87,6 +90,24 @@ def run_simulator(options: SimulatorOptions) -> int:
     )
     asyncio.run(_serve(simulator, options))
     return 0
+
+
+def _check(options: SimulatorOptions) -> None:
+    """Refuse what would only show at the end.
+
+    Raises:
+        ConfigError: no length of time, no number of symbols, a ledger file that cannot be written.
+    """
+    if not 0.0 <= options.seconds < _SECONDS_MAX:
+        raise ConfigError(f"{options.seconds} is no time to run", field="seconds")
+    if options.symbol_count < 0:
+        raise ConfigError(f"{options.symbol_count} is no number of symbols", field="symbol_count")
+    if options.ledger_file:
+        try:
+            with Path(options.ledger_file).open("ab"):
+                pass
+        except OSError as error:
+            raise ConfigError(f"cannot be written: {error}", field="ledger") from error
 
 
 async def _serve(simulator: Simulator, options: SimulatorOptions) -> None:

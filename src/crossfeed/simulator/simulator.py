@@ -30,7 +30,8 @@ __all__ = ["Simulator"]
 DEFAULT_VENUES = ("binance", "coinbase", "kraken")
 DEFAULT_SYMBOLS = ("BTC/USD", "ETH/USD")
 _NS = 1_000_000_000
-_ORDERS, _ORDERS_FEW, _SYMBOLS_MANY = 400, 100, 50
+#: Symbols from this number on -> resting orders a market, and the trades it opens with.
+_SIZES = {0: (400, 60), 51: (100, 60), 501: (40, 15)}
 #: Longest and shortest rest of the pump, seconds.
 _REST_MAX_S = 0.01
 _REST_MIN_S = 0.001
@@ -39,9 +40,9 @@ _PORT_MAX = 65_535
 _CATCH_UP_NS = 500_000_000
 
 
-def _orders_for(symbols: Sequence[str]) -> int:
-    """Return how many orders rest in each market: fewer where there are many markets."""
-    return _ORDERS_FEW if len(symbols) > _SYMBOLS_MANY else _ORDERS
+def _sizes_for(symbols: Sequence[str]) -> tuple[int, int]:
+    """Return orders and first trades of each market: fewer where there are many markets."""
+    return min(sizes for count, sizes in _SIZES.items() if len(symbols) >= count)
 
 
 class Simulator:
@@ -84,7 +85,8 @@ class Simulator:
             control_port: Also listen for control requests there (0: a free port); None: do not.
             tls: Serve TLS with this context.
             taker_share: Share of actions that are market orders.
-            orders_wanted: Resting orders per market; None: 400, with many symbols 100.
+            orders_wanted: Resting orders per market; None: 400, above 50 symbols 100, above 500
+                symbols 40.
 
         Raises:
             ConfigError: an unknown venue, a bad symbol, rate or schedule.
@@ -97,12 +99,14 @@ class Simulator:
         self.venues: dict[str, Venue] = {name: venue_named(name) for name in venues}
         owners = {venue.owner: venue_named(venue.owner) for venue in self.venues.values()}
         rates = {name: self._rate_of(rate_per_s, name) for name in owners}
+        orders, opening_trades = _sizes_for(symbols)
         options = WorldOptions(
             symbols=tuple(symbols),
             seed=seed,
             rate_per_s=rates,
             taker_share=taker_share,
-            orders_wanted=_orders_for(symbols) if orders_wanted is None else orders_wanted,
+            orders_wanted=orders if orders_wanted is None else orders_wanted,
+            opening_trades=opening_trades,
         )
         self.ledger = Ledger()
         self.world = World(

@@ -46,6 +46,8 @@ class WorldOptions(msgspec.Struct, frozen=True, kw_only=True):
     taker_share: float = 0.35
     #: Resting orders per market, both sides together.
     orders_wanted: int = 400
+    #: Trades a market opens with, in the milliseconds before its first action.
+    opening_trades: int = 60
 
 
 class _Watcher(Protocol):
@@ -160,7 +162,7 @@ class World:
             orders_wanted=self.options.orders_wanted,
             lots_mean=lots_mean,
         )
-        flow.open_book(now_ns)
+        flow.open_book(now_ns, self.options.opening_trades)
         return flow
 
     def _reference(self, unified: str) -> ReferencePrice:
