@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -14,7 +14,7 @@ from crossfeed.cli.progress import progress_bar
 from crossfeed.errors import CrossfeedError, JournalError
 from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import Record, RecordKind
-from crossfeed.model.events import BookDelta, BookSnapshot, MarketData
+from crossfeed.model.events import BookDelta, BookSnapshot, DepthDelta, MarketData
 from crossfeed.model.instrument import Instrument
 from crossfeed.runtime.player import Player, PlayerHooks
 from crossfeed.runtime.replay import FeedReplay
@@ -23,6 +23,9 @@ from crossfeed.store.merge import MergePlan, merge, plan_merges
 from crossfeed.store.writer import Commit, SourceWriter, StoreWriter
 
 __all__ = ["Compaction", "run_compact"]
+
+
+_BOOKS: Final = frozenset({BookDelta, BookSnapshot, DepthDelta})
 
 
 class Segment(NamedTuple):
@@ -62,15 +65,14 @@ class Compaction(PlayerHooks):
 
     def on_event(self, event: MarketData) -> None:
         """Hold an event until its block is played."""
-        if isinstance(event, BookDelta | BookSnapshot):
-            event = self._completed(event)
-        self._held.append(event)
+        is_book = event.__class__ in _BOOKS
+        self._held.append(self._completed(event) if is_book else event)
 
     def on_run(self) -> None:
         """Forget the books of the run before."""
         self._cuts.clear()
 
-    def _completed(self, event: BookDelta | BookSnapshot) -> MarketData:
+    def _completed(self, event: MarketData) -> MarketData:
         """Return a book event with what falls out of the subscribed depth, where there is one."""
         key = (event.exchange, event.symbol)
         if isinstance(event, BookSnapshot):
@@ -78,7 +80,10 @@ class Compaction(PlayerHooks):
             if depth and (key not in self._cuts or self._cuts[key].depth != depth):
                 self._cuts[key] = DepthCut(depth)
         cut = self._cuts.get(key)
-        return event if cut is None else cut.admit(event)
+        if cut is None:
+            return event
+        assert isinstance(event, BookDelta | BookSnapshot), "as was looked at before"
+        return cut.admit(event)
 
     def _depth_of(self, exchange: str, symbol: str) -> int:
         for feed in self._player.feeds.values():
@@ -119,8 +124,8 @@ class Compaction(PlayerHooks):
                     if number in wanted:
                         begun = self._store.begin(by_number[number].source)
                         writing = stack.enter_context(begun)
-                for record in block:
-                    self._play(record)
+                self._player.play_all(block)
+                self._learn(block)
                 if writing is not None:
                     writing.add(self._held)
                 self._held.clear()
@@ -134,13 +139,15 @@ class Compaction(PlayerHooks):
             place -= 1
         return self.segments[place].number
 
-    def _play(self, record: Record) -> None:
-        self._player.play(record)
-        if record.kind == RecordKind.INSTRUMENTS:
+    def _learn(self, block: Sequence[Record]) -> None:
+        """Note the instruments that a block names."""
+        for record in block:
+            if record.kind != RecordKind.INSTRUMENTS:
+                continue
             try:
                 listed = msgspec.convert(record.json().get("instruments", []), list[Instrument])
             except (CrossfeedError, msgspec.ValidationError):
-                return  # the player has counted it
+                continue  # the player has counted it
             self._instruments |= {(each.venue, each.symbol): each for each in listed}
 
     def _finish(self, writing: SourceWriter, stack: ExitStack, number: int) -> int:
