@@ -1,34 +1,50 @@
-"""`crossfeed bench`: what the whole path costs, measured beside floors in the same run."""
+"""`crossfeed bench`: what the whole path costs, beside floors and peers in the same run."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+if TYPE_CHECKING:
+    from crossfeed.cli.bench.scenarios import Scenario
+    from crossfeed.cli.bench.suite import Results
+
 __all__ = ["BenchOptions", "run_bench"]
 
-SHORT_SHARE = 0.25
-SHORT_ROUNDS = 3
-GROWTH_SHARE = 0.5
+SHORT_SHARE: Final = 0.25
+SHORT_ROUNDS: Final = 3
+FULL_ROUNDS: Final = 5
 
 
 class BenchOptions(Struct, frozen=True, kw_only=True):
     """What to measure.
 
     Attributes:
-        names: Scenarios; none: the three of the goals, or all of them with `is_full`.
+        names: Scenarios or groups of them; none: the three of the goals, or all with `is_full`.
         rounds: Interleaved rounds; 0: 3, or 5 with `is_full`.
         share: Share of the messages of each scenario; 0: a quarter, or all with `is_full`.
-        is_full: Whether latency, growth and memory are measured as well.
-        output: Markdown file that is written, empty for none.
+        is_full: Whether everything is measured.
+        minutes: No run begins after that; 0: no limit.
+        peers: Interpreter that has other people's clients, empty for none.
+        peers_folder: Where their programs are.
+        raw: File for each run's figures, as lines of JSON; empty for none.
+        source: Such a file from an earlier run, that is shown instead of measuring.
+        output: Markdown file that is written, empty for none; its plot lies beside it.
     """
 
     names: tuple[str, ...] = ()
     rounds: int = 0
     share: float = 0.0
     is_full: bool = False
+    minutes: float = 0.0
+    peers: str = ""
+    peers_folder: str = "benchmarks/peers"
+    raw: str = ""
+    source: str = ""
     output: str = ""
 
 
@@ -36,63 +52,67 @@ def run_bench(options: BenchOptions) -> int:
     """Measure, print the tables and write them; return the exit code.
 
     Raises:
-        ConfigError: There is no such scenario.
-        BenchError: A measured process failed.
+        ConfigError: There is no such scenario, or no such interpreter.
+        BenchError: The file to be shown is none.
     """
-    from crossfeed.cli.bench import report
-    from crossfeed.cli.bench.scenarios import GROWTH, LATENCY, SCENARIOS
-    from crossfeed.cli.bench.suite import Row, machine, run_rounds
+    from crossfeed.cli.bench.results import render, write
+    from crossfeed.cli.bench.suite import Store
+
+    results = Store.read(Path(options.source)) if options.source else _measure(options)
+    sys.stdout.write(render(results) + "\n")
+    if options.output:
+        write(results, Path(options.output))
+    own_failures = [client for client, _ in results.failures() if client.startswith("crossfeed")]
+    return 1 if own_failures else 0
+
+
+def _measure(options: BenchOptions) -> Results:
+    from crossfeed.cli.bench.suite import Store, describe_machine, peer_clients, run_rounds
+
+    scenarios = _chosen(options)
+    rounds = options.rounds or (FULL_ROUNDS if options.is_full else SHORT_ROUNDS)
+    share = options.share or (1.0 if options.is_full else SHORT_SHARE)
+    folder = Path(options.peers_folder)
+    peers, versions = peer_clients(options.peers, folder) if options.peers else ([], {})
+    machine = describe_machine(
+        command=_command(options), share=share, rounds=rounds, peers=versions
+    )
+    store = Store(machine, Path(options.raw) if options.raw else None)
+    run_rounds(
+        store, scenarios, rounds=rounds, share=share, peers=peers, minutes=options.minutes,
+        progress=_progress,
+    )  # fmt: skip
+    _progress("")
+    return store.results()
+
+
+def _chosen(options: BenchOptions) -> list[Scenario]:
+    """Return the scenarios that are meant, each once."""
+    from crossfeed.cli.bench.scenarios import GROUPS, SCENARIOS, SHORT
     from crossfeed.errors import ConfigError
 
-    unknown = [name for name in options.names if name not in SCENARIOS]
-    if unknown:
-        known = ", ".join(SCENARIOS)
-        raise ConfigError(f"no scenario {unknown[0]!r} (there are: {known})", field="names")
-    names = options.names or (tuple(SCENARIOS) if options.is_full else ("ticks", "book", "mix"))
-    rounds = options.rounds or (5 if options.is_full else SHORT_ROUNDS)
-    share = options.share or (1.0 if options.is_full else SHORT_SHARE)
-    rows: list[Row] = []
+    names = options.names or (tuple(GROUPS) if options.is_full else SHORT)
+    found: dict[str, Scenario] = {}
     for name in names:
-        rows += run_rounds(SCENARIOS[name], rounds=rounds, share=share, progress=_progress)
-    single = [row for row in rows if not row.scenario.startswith("three")]
-    parts: list[tuple[str, str]] = []
-    if single:
-        parts += [
-            ("Goals", report.goals_table(single)),
-            ("Scenarios", report.scenario_table(single)),
-        ]
-    trio = {
-        mode: [r for r in rows if r.scenario.endswith(mode)] for mode in ("events", "aggregator")
-    }
-    if all(trio.values()):
-        parts.append(
-            ("Aggregator, BEST_BID_ASK", report.added_table(trio["events"], trio["aggregator"]))
-        )
-    if options.is_full:
-        paced = [
-            row
-            for scenario in LATENCY
-            for row in run_rounds(scenario, rounds=rounds, progress=_progress)
-        ]
-        parts.append(("Latency at 5,000 messages a second", report.latency_table(paced)))
-        for what, steps in GROWTH.items():
-            grown = [
-                row
-                for scenario in steps
-                for row in run_rounds(
-                    scenario, rounds=3, share=share * GROWTH_SHARE, progress=_progress
-                )
-            ]
-            table = report.scenario_table if what == "memory" else report.growth_table
-            parts.append((f"Growth: {what}", table(grown)))
-    text = "\n".join(f"- {line}" for line in machine())
-    for title, table_text in parts:
-        text += f"\n\n## {title}\n\n{table_text}"
-    _progress("")
-    sys.stdout.write(text + "\n")
-    if options.output:
-        Path(options.output).write_text(text + "\n", "utf-8")
-    return 0
+        if name in GROUPS:
+            found |= {scenario.name: scenario for scenario in GROUPS[name]}
+        elif name in SCENARIOS:
+            found[name] = SCENARIOS[name]
+        else:
+            known = ", ".join(dict.fromkeys([*GROUPS, *SCENARIOS]))
+            raise ConfigError(f"no scenario or group {name!r} (there are: {known})", field="names")
+    return list(found.values())
+
+
+def _command(options: BenchOptions) -> str:
+    """Return the command that measures the same; where the peers are is the reader's own."""
+    words = ["crossfeed", "bench", *options.names]
+    words += ["--full"] if options.is_full else []
+    words += ["--rounds", str(options.rounds)] if options.rounds else []
+    words += ["--share", f"{options.share:g}"] if options.share else []
+    words += ["--minutes", f"{options.minutes:g}"] if options.minutes else []
+    words += ["--peers", "PEERS_PYTHON"] if options.peers else []
+    return shlex.join(words)
 
 
 def _progress(text: str) -> None:

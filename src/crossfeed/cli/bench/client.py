@@ -49,7 +49,9 @@ class ClientOrder(Struct, frozen=True, kw_only=True):
         connections: Connections of each feed, as far as the client can choose.
         subscribers: Handlers of each kind of event.
         mode: "events", or "aggregator".
+        strategy: Of the aggregator.
         is_timed: Whether the time of each callback is kept.
+        ca_file: Certificate authority where the server speaks TLS, else empty.
     """
 
     client: str
@@ -57,7 +59,13 @@ class ClientOrder(Struct, frozen=True, kw_only=True):
     connections: int = 1
     subscribers: int = 1
     mode: str = "events"
+    strategy: str = "best_bid_ask"
     is_timed: bool = False
+    ca_file: str = ""
+
+    def url(self, feed: ClientFeed, scheme: str) -> str:
+        """Return the address of a feed; `scheme` is "ws" or "http"."""
+        return f"{scheme}{'s' if self.ca_file else ''}://127.0.0.1:{feed.port}"
 
 
 class Counter:
@@ -161,8 +169,8 @@ async def _floor(order: ClientOrder, counter: Counter) -> Callable[[], Awaitable
         asked = subscriptions(feed)
         for part in range(order.connections):
             transport = await run_floor(
-                order.client, feed.venue, f"ws://127.0.0.1:{feed.port}",
-                _split(asked, part, order.connections), counter.take,
+                order.client, feed.venue, order.url(feed, "ws"),
+                _split(asked, part, order.connections), counter.take, order.ca_file,
             )  # fmt: skip
             transports.append(transport)
 
@@ -191,8 +199,9 @@ async def _crossfeed(order: ClientOrder, counter: Counter) -> Callable[[], Await
         kinds = [_kind(feed, kind) for kind in feed.kinds]
         streams = len(kinds) * len(feed.symbols)
         settings = FeedSettings(
-            ws_url=f"ws://127.0.0.1:{feed.port}",
-            rest_url=f"http://127.0.0.1:{feed.port}",
+            ws_url=order.url(feed, "ws"),
+            rest_url=order.url(feed, "http"),
+            ca_file=order.ca_file,
             metadata="auto" if feed.venue == "binance" else "builtin",
             streams_per_connection=-(-streams // order.connections) if order.connections > 1 else 0,
         )
@@ -223,25 +232,30 @@ async def _aggregator(order: ClientOrder, counter: Counter) -> Callable[[], Awai
 
     config = AggregatorConfig(
         exchanges=[feed.venue for feed in order.feeds],
-        symbols=["BTC/USD"],
-        aggregation_strategy=AggregationStrategy.BEST_BID_ASK,
+        symbols={"BTC/USD": {feed.venue: feed.symbols[0] for feed in order.feeds}},
+        aggregation_strategy=AggregationStrategy(order.strategy),
         update_interval=0.0,
     )
     settings = {
         feed.venue: FeedSettings(
-            ws_url=f"ws://127.0.0.1:{feed.port}",
-            rest_url=f"http://127.0.0.1:{feed.port}",
-            metadata="builtin",
+            ws_url=order.url(feed, "ws"), rest_url=order.url(feed, "http"), metadata="builtin"
         )
         for feed in order.feeds
     }
+    kind = "trade" if "trade" in order.feeds[0].kinds else "book_ticker"
     aggregator = MarketDataAggregator(config, venues=settings)
-    aggregator.subscribe("*", "book_ticker", _nothing)
+    aggregator.subscribe("*", kind, _nothing)
     for client in aggregator.clients.values():
-        client.on("book_ticker", counter.take)
+        client.on(kind, counter.take)
     await aggregator.start()
     await _wait_books(list(aggregator.clients.values()))
-    return aggregator.stop
+
+    async def close() -> None:
+        published = aggregator.get_stats()["updates_published"]
+        assert published >= counter.seen // 2, f"only {published} updates of {counter.seen} events"
+        await aggregator.stop()
+
+    return close
 
 
 def _kind(feed: ClientFeed, kind: str) -> str:
@@ -277,8 +291,6 @@ async def run_client(order: ClientOrder) -> dict[str, Any]:
     counter.start()
     await counter.wait()
     report = counter.report()
-    if os.environ.get("CROSSFEED_BENCH_STATS"):
-        sys.stderr.write(f"{order.client}: {report['seen']} of {counter.expected}\n")
     await close()
     return report
 

@@ -8,6 +8,7 @@ checks, no trust, no reconnecting, no raw.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any, Final
@@ -250,13 +251,19 @@ class _Listener(picows.WSListener):
 
 
 async def run_floor(
-    name: str, venue: str, url: str, subscribe: list[dict[str, Any]], handler: Handler
+    name: str,
+    venue: str,
+    url: str,
+    subscribe: list[dict[str, Any]],
+    handler: Handler,
+    ca_file: str = "",
 ) -> picows.WSTransport:
     """Connect and subscribe a floor; return the open transport."""
+    tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
     floor = (_RawFloor if name == "floor:raw" else FLOORS[venue])(handler)
     path = "/stream" if venue == "binance" else ""
     transport, _ = await picows.ws_connect(  # pyright: ignore[reportUnknownMemberType]
-        lambda: _Listener(floor), url + path
+        lambda: _Listener(floor), url + path, ssl_context=tls
     )
     for message in subscribe:
         transport.send(picows.WSMsgType.TEXT, msgspec.json.encode(message))

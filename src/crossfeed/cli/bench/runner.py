@@ -1,4 +1,4 @@
-"""Runs scenarios: a server and a client process for each run, in interleaved rounds."""
+"""Runs scenarios: a server process for each, and a client process for each run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
@@ -15,14 +17,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from crossfeed.cli.bench.client import ClientFeed, ClientOrder
+from crossfeed.cli.bench.copies import write_copies
 from crossfeed.cli.bench.scenarios import Scenario
 from crossfeed.cli.bench.server import ServerOrder
 from crossfeed.errors import CrossfeedError
+from crossfeed.simulator.tls import CA_FILE, make_certificates
 
-__all__ = ["BenchError", "Figures", "measure", "scaled"]
+__all__ = ["BenchError", "Figures", "Stage", "measure", "scaled"]
 
-DEADLINE_S: Final = 240.0
+DEADLINE_S: Final = 90.0
 WRAPPERS: Final = "crossfeed.cli.bench"
+COUNT_MIN: Final = 500
 
 
 class BenchError(CrossfeedError):
@@ -52,23 +57,22 @@ class _Child:
 
     def __init__(
         self,
-        module: str,
+        name: str,
+        command: Sequence[str],
         order: Struct,
         core: int,
         environment: dict[str, str],
-        command: Sequence[str] = (),
     ) -> None:
-        command = [
-            *(command or (sys.executable, "-m", module)),
-            msgspec.json.encode(order).decode(),
-        ]
-        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
-            command = ["taskset", "-c", str(core), *command] if _has_taskset() else command
-        self.name = module
-        self.process = subprocess.Popen(  # noqa: S603 - ourselves
+        command = [*command, msgspec.json.encode(order).decode()]
+        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1 and _has_taskset():
+            command = ["taskset", "-c", str(core), *command]
+        self.name = name
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self.process = subprocess.Popen(  # noqa: S603 - ourselves, or the peer the user named
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self.errors,
             env=os.environ | environment,
         )
         self._buffer = b""
@@ -95,10 +99,16 @@ class _Child:
                     raise BenchError(f"{self.name} said nothing for {DEADLINE_S:g} s")
                 chunk = os.read(self.process.stdout.fileno(), 1 << 20)
                 if not chunk:
-                    raise BenchError(f"{self.name} ended with {self.process.wait()}")
+                    code = self.process.wait()
+                    raise BenchError(f"{self.name} ended with {code}: {self._last_words()}")
                 self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode()
+
+    def _last_words(self) -> str:
+        self.errors.seek(0)
+        lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "no words"
 
     def __enter__(self) -> Self:
         return self
@@ -106,13 +116,108 @@ class _Child:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
+        for stream in (self.process.stdin, self.process.stdout, self.errors):
             if stream is not None:
                 stream.close()
 
 
 def _has_taskset() -> bool:
     return any(os.access(f"{folder}/taskset", os.X_OK) for folder in os.get_exec_path())
+
+
+class Stage:
+    """The server of one scenario, for one client after the other.
+
+    A context manager. A run that fails leaves the server in an unknown state: then the next run
+    gets a new one.
+
+    Args:
+        scenario: The scenario.
+        folder: Where certificates and copied venues are kept; made at their first use.
+    """
+
+    def __init__(self, scenario: Scenario, folder: Path) -> None:
+        self.scenario = scenario
+        self._tls = folder / "tls"
+        self._copies = folder / "venues"
+        if scenario.is_tls and not self._tls.exists():
+            make_certificates(self._tls)
+        if not self._copies.exists():
+            self._copies.mkdir(parents=True)
+            write_copies(self._copies)
+        self._server: _Child | None = None
+        self._ports: list[int] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.__exit__()
+
+    def run(
+        self, client: str, *, command: Sequence[str] = (), pure: bool = False, share: float = 1.0
+    ) -> Figures:
+        """Run one client.
+
+        Args:
+            client: Its name.
+            command: Command that runs a peer; empty for ours and the floors.
+            pure: Whether the compiled core is left out.
+            share: Share of the messages that is sent; only where there is one feed.
+
+        Raises:
+            BenchError: A process failed or hung.
+        """
+        server = self._server or self._serve()
+        scenario = self.scenario if share >= 1 else scaled(self.scenario, share)
+        order = self._order(scenario, client)
+        environment = {"CROSSFEED_PURE": "1"} if pure else {}
+        if any("_" in feed.venue for feed in scenario.feeds):
+            environment["PYTHONPATH"] = str(self._copies)
+        ours = (sys.executable, "-m", f"{WRAPPERS}.client")
+        try:
+            with _Child(client, command or ours, order, 1, environment) as runner:
+                while runner.read() != "ready":
+                    pass
+                server.tell(f"go {scenario.rate} {scenario.messages}")
+                report = msgspec.json.decode(runner.read())
+                sent = msgspec.json.decode(server.read())
+        except (BenchError, OSError):
+            self.__exit__()
+            raise
+        return _figures(report, sent, scenario.messages)
+
+    def _serve(self) -> _Child:
+        order = ServerOrder(
+            feeds=self.scenario.feeds, tls_folder=str(self._tls) if self.scenario.is_tls else ""
+        )
+        server = _Child("server", (sys.executable, "-m", f"{WRAPPERS}.server"), order, 0, {})
+        self._server = server
+        self._ports = msgspec.json.decode(server.read())["ports"]
+        return server
+
+    def _order(self, scenario: Scenario, client: str) -> ClientOrder:
+        return ClientOrder(
+            client=client,
+            feeds=tuple(
+                ClientFeed(
+                    venue=feed.venue,
+                    port=port,
+                    symbols=feed.symbols,
+                    kinds=_kinds(scenario, feed.venue, tuple(feed.shares)),
+                    messages=feed.messages,
+                )
+                for feed, port in zip(scenario.feeds, self._ports, strict=True)
+            ),
+            connections=scenario.connections,
+            subscribers=scenario.subscribers,
+            mode=scenario.mode,
+            strategy=scenario.strategy,
+            is_timed=bool(scenario.rate),
+            ca_file=str(self._tls / CA_FILE) if scenario.is_tls else "",
+        )
 
 
 def measure(
@@ -129,39 +234,13 @@ def measure(
     Raises:
         BenchError: A process failed or hung.
     """
-    environment = {"CROSSFEED_PURE": "1"} if pure else {}
-    server_order = ServerOrder(feeds=scenario.feeds)
-    with _Child(f"{WRAPPERS}.server", server_order, 0, {}) as server:
-        ports = msgspec.json.decode(server.read())["ports"]
-        order = ClientOrder(
-            client=client,
-            feeds=tuple(
-                ClientFeed(
-                    venue=feed.venue,
-                    port=port,
-                    symbols=feed.symbols,
-                    kinds=_kinds(scenario, feed.venue, tuple(feed.shares), client),
-                    messages=feed.messages,
-                )
-                for feed, port in zip(scenario.feeds, ports, strict=True)
-            ),
-            connections=scenario.connections,
-            subscribers=scenario.subscribers,
-            mode=scenario.mode,
-            is_timed=bool(scenario.rate),
-        )
-        with _Child(f"{WRAPPERS}.client", order, 1, environment, command) as runner:
-            while runner.read() != "ready":
-                pass
-            server.tell(f"go {scenario.rate}" if scenario.rate else "go")
-            report = msgspec.json.decode(runner.read())
-            sent = msgspec.json.decode(server.read())
-    return _figures(report, sent, scenario.messages)
+    with tempfile.TemporaryDirectory() as folder, Stage(scenario, Path(folder)) as stage:
+        return stage.run(client, command=command, pure=pure)
 
 
-def _kinds(scenario: Scenario, venue: str, kinds: tuple[str, ...], client: str) -> tuple[str, ...]:
-    """Among three venues our client is asked for quotes, which Coinbase's come from its book."""
-    if len(scenario.feeds) > 1 and client == "crossfeed" and venue == "coinbase":
+def _kinds(scenario: Scenario, venue: str, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Among several venues quotes are asked for, which Coinbase's come from its book."""
+    if len(scenario.feeds) > 1 and venue == "coinbase" and kinds == ("depth",):
         return ("book_ticker",)
     return kinds
 
@@ -187,6 +266,7 @@ def _figures(report: dict[str, Any], sent: dict[str, Any], expected: int) -> Fig
 def scaled(scenario: Scenario, share: float) -> Scenario:
     """Return the scenario with a share of its messages."""
     feeds: Sequence[Any] = [
-        replace(feed, messages=max(int(feed.messages * share), 500)) for feed in scenario.feeds
+        replace(feed, messages=max(int(feed.messages * share), COUNT_MIN))
+        for feed in scenario.feeds
     ]
     return replace(scenario, feeds=tuple(feeds))

@@ -2,26 +2,30 @@
 
     python -m crossfeed.cli.bench.server '{"feeds": [...], "seed": 1}'
 
-Prints the ports, then obeys lines on its standard input: `go` sends everything as fast as it is
-taken, `go RATE` at RATE messages a second, `quit` ends it. Each connection is served by a thread
-that does nothing but `sendall`.
+Prints the ports, then obeys lines on its standard input: `go RATE COUNT` sends so many messages
+(0: all) to whoever subscribed them, at RATE a second (0: as fast as they are taken); `quit` ends
+it. Each connection is served by a thread that does nothing but `sendall`.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import socket
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from crossfeed.cli.bench.tapes import Feed, Tape, make_tape
+from crossfeed.simulator.tls import server_context
 
 __all__ = ["ServerOrder", "main"]
 
@@ -34,11 +38,21 @@ OP_CLOSE: Final = 8
 OP_PING: Final = 9
 
 
+AGGREGATE: Final = re.compile(rb'"e":"trade"(.*?)"t":(\d+)(.*?),"T":')
+
+
 class ServerOrder(Struct, frozen=True, kw_only=True):
-    """What to serve."""
+    """What to serve.
+
+    Attributes:
+        feeds: One port each.
+        seed: Of the tapes.
+        tls_folder: Certificates (made at first use); empty: plain.
+    """
 
     feeds: tuple[Feed, ...]
     seed: int = 1
+    tls_folder: str = ""
 
 
 class _Line:
@@ -47,6 +61,7 @@ class _Line:
     def __init__(self, link: socket.socket) -> None:
         self.link = link
         self.keys: dict[str, None] = {}
+        self.is_bare = False
         self.lock = threading.Lock()
         self.is_flooded = False
 
@@ -60,8 +75,10 @@ class _Line:
 class _Venue:
     """One venue's port."""
 
-    def __init__(self, feed: Feed, seed: int) -> None:
+    def __init__(self, feed: Feed, seed: int, tls: ssl.SSLContext | None) -> None:
         self.feed = feed
+        self.tls = tls
+        self.answers = ANSWERS[feed.protocol]
         self.tape: Tape = make_tape(feed, seed)
         self.lines: list[_Line] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -75,12 +92,17 @@ class _Venue:
             threading.Thread(target=self._talk, args=(link,), daemon=True).start()
 
     def _talk(self, link: socket.socket) -> None:
-        reader = link.makefile("rb")
         try:
+            if self.tls is not None:
+                link = self.tls.wrap_socket(link, server_side=True)
+            reader = link.makefile("rb")
             while self._answer(link, reader):
                 pass
         except OSError:
-            return
+            pass
+        finally:  # the next client is another one
+            self.lines = [line for line in self.lines if line.link is not link]
+            link.close()
 
     def _answer(self, link: socket.socket, reader: Any) -> bool:  # noqa: ANN401 - a socket's file
         """Answer one HTTP request; return whether there may be another."""
@@ -107,8 +129,10 @@ class _Venue:
             f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
         )
         line = _Line(link)
-        for name in query.removeprefix("streams=").split("/") if "streams=" in query else ():
-            line.keys[name] = None
+        line.is_bare = path.startswith("/ws")
+        named = query.removeprefix("streams=") if "streams=" in query else path[4:]
+        if self.feed.protocol == "binance":
+            line.keys |= dict.fromkeys(filter(None, named.split("/")))
         self.lines.append(line)
         while (received := read_frame(reader)) is not None:
             opcode, payload = received
@@ -122,22 +146,37 @@ class _Venue:
         return False
 
     def _subscribe(self, line: _Line, asked: dict[str, Any]) -> None:
-        answers, fresh = ANSWERS[self.feed.venue](line, asked)
+        answers, fresh = self.answers(line, asked)
         for answer in answers:
             line.send(msgspec.json.encode(answer))
         for key in fresh:
             for frame in self.tape.first.get(key, ()):
                 line.send(frame)
 
-    def loads(self) -> list[tuple[_Line, list[bytes]]]:
-        """Give each connection the frames of what it subscribed; the last one to ask gets them."""
-        owner = {key: line for line in self.lines for key in line.keys}
-        found: dict[int, tuple[_Line, list[bytes]]] = {}
+    def load(self) -> list[tuple[_Line, bytes]]:
+        """Give each message to the connection that subscribed it, the last one to ask."""
+        owner = {
+            key.replace("@aggTrade", "@trade"): (line, key)
+            for line in self.lines
+            for key in line.keys
+        }
+        found: list[tuple[_Line, bytes]] = []
         for key, payload in self.tape.frames:
-            line = owner.get(key)
-            if line is not None:
-                found.setdefault(id(line), (line, []))[1].append(frame_of(payload, OP_TEXT))
-        return list(found.values())
+            line, asked = owner.get(key, (None, ""))
+            if line is None:
+                continue
+            if line.is_bare:
+                payload = payload[payload.index(b'"data":') + 7 : -1]  # noqa: PLW2901 - its content
+            if asked != key:
+                payload = _aggregated(payload)  # noqa: PLW2901 - the same trade in other words
+            found.append((line, frame_of(payload, OP_TEXT)))
+        return found
+
+
+def _aggregated(payload: bytes) -> bytes:
+    """Tell a trade as Binance's `aggTrade` of that one trade."""
+    words = rb'"e":"aggTrade"\1"a":\2\3,"f":\2,"l":\2,"T":'
+    return AGGREGATE.sub(words, payload).replace(b"@trade", b"@aggTrade", 1)
 
 
 Answers = tuple[list[dict[str, Any]], list[str]]
@@ -222,14 +261,16 @@ def _flood(line: _Line, blob: memoryview) -> None:
         return
 
 
-def _paced(line: _Line, frames: list[bytes], rate: float, sent_ns: list[int]) -> None:
-    """Send one frame at a time, each at its own due time."""
+def _paced(load: list[tuple[_Line, bytes]], rate: float) -> list[int]:
+    """Send one frame at a time, each at its own due time; return when each went out, ns."""
     step_ns = int(1e9 / rate)
+    sent_ns: list[int] = []
     due_ns = time.monotonic_ns()
-    with line.lock:
-        line.is_flooded = True
+    for line, _ in load:
+        with line.lock:
+            line.is_flooded = True
     try:
-        for frame in frames:
+        for line, frame in load:
             due_ns += step_ns
             while (left_ns := due_ns - time.monotonic_ns()) > 0:
                 if left_ns > 100_000:  # noqa: PLR2004 - what a sleep overshoots
@@ -237,36 +278,47 @@ def _paced(line: _Line, frames: list[bytes], rate: float, sent_ns: list[int]) ->
             sent_ns.append(time.monotonic_ns())
             line.link.sendall(frame)
     except OSError:
-        return
+        pass
+    return sent_ns
+
+
+def _flooded(load: list[tuple[_Line, bytes]]) -> tuple[int, list[threading.Thread]]:
+    """Send everything as fast as it is taken; return when that began, ns, and the jobs."""
+    frames: dict[int, tuple[_Line, list[bytes]]] = {}
+    for line, frame in load:
+        frames.setdefault(id(line), (line, []))[1].append(frame)
+    blobs = [(line, memoryview(b"".join(each))) for line, each in frames.values()]
+    jobs = [threading.Thread(target=_flood, args=each) for each in blobs]
+    started_ns = time.monotonic_ns()
+    for job in jobs:
+        job.start()
+    return started_ns, jobs
 
 
 def main() -> int:
     """Serve one order from the command line."""
     order = msgspec.json.decode(sys.argv[1], type=ServerOrder)
-    venues = [_Venue(feed, order.seed) for feed in order.feeds]
+    tls = server_context(Path(order.tls_folder)) if order.tls_folder else None
+    venues = [_Venue(feed, order.seed, tls) for feed in order.feeds]
     for venue in venues:
         threading.Thread(target=venue.serve, daemon=True).start()
     _say({"ports": [venue.port for venue in venues]})
     for text in sys.stdin:
-        word, _, rate = text.strip().partition(" ")
+        word, *numbers = text.split()
         if word != "go":
             break
-        loads = [load for venue in venues for load in venue.loads()]
-        messages, sent_ns = sum(len(frames) for _, frames in loads), list[int]()
+        rate, count = (*map(float, numbers), 0.0, 0.0)[:2]
+        load = [each for venue in venues for each in venue.load()]
+        del load[int(count) or len(load) :]
+        sent_ns: list[int] = []
         if rate:
-            jobs = [
-                threading.Thread(target=_paced, args=(line, frames, float(rate), sent_ns))
-                for line, frames in loads
-            ]
+            started_ns = time.monotonic_ns()
+            sent_ns = _paced(load, rate)
         else:
-            blobs = [(line, memoryview(b"".join(frames))) for line, frames in loads]
-            jobs = [threading.Thread(target=_flood, args=each) for each in blobs]
-        started_ns = time.monotonic_ns()
-        for job in jobs:
-            job.start()
-        for job in jobs:
-            job.join()
-        _say({"started_ns": started_ns, "messages": messages, "sent_ns": sent_ns})
+            started_ns, jobs = _flooded(load)
+            for job in jobs:
+                job.join()
+        _say({"started_ns": started_ns, "messages": len(load), "sent_ns": sent_ns})
     return 0
 
 

@@ -28,11 +28,21 @@ TOP_CHANGES = 2
 """Two changes a message: both are of the top, so that every message moves it."""
 
 
+SYMBOL: dict[str, Any] = {
+    "baseAssetPrecision": 8, "quotePrecision": 8, "quoteAssetPrecision": 8,
+    "orderTypes": ["LIMIT", "MARKET"], "icebergAllowed": True, "ocoAllowed": True,
+    "quoteOrderQtyMarketAllowed": True, "allowTrailingStop": True,
+    "isSpotTradingAllowed": True, "isMarginTradingAllowed": False,
+    "permissions": ["SPOT"], "permissionSets": [["SPOT"]],
+}  # fmt: skip
+"""What Binance says of each symbol beside its name; other people's clients insist on it."""
+
+
 class Feed(Struct, frozen=True, kw_only=True):
     """One venue's part of a scenario.
 
     Attributes:
-        venue: "binance", "coinbase" or "kraken".
+        venue: "binance", "coinbase" or "kraken", or a copy of one of them ("binance_2").
         symbols: The venue's symbols.
         shares: Sort of message -> weight ("trade", "quote", "depth"; Kraken and Coinbase alike).
         messages: Messages in all.
@@ -46,6 +56,11 @@ class Feed(Struct, frozen=True, kw_only=True):
     messages: int
     levels: int = DEPTH_DEFAULT
     changes: int = 23
+
+    @property
+    def protocol(self) -> str:
+        """The venue whose protocol it speaks."""
+        return self.venue.partition("_")[0]
 
 
 class Tape(Struct):
@@ -65,7 +80,9 @@ class Tape(Struct):
 def make_tape(feed: Feed, seed: int = 1) -> Tape:
     """Write the messages of a feed. Cost some 10 us a message."""
     random_source = random.Random(f"{seed}/{feed.venue}/{feed.symbols}")  # noqa: S311
-    maker: type[Any] = {"binance": _Binance, "coinbase": _Coinbase, "kraken": _Kraken}[feed.venue]
+    maker: type[Any] = {"binance": _Binance, "coinbase": _Coinbase, "kraken": _Kraken}[
+        feed.protocol
+    ]
     made = maker(feed, random_source)
     tape = Tape(first={}, frames=[], rest={})
     made.open(tape)
@@ -112,14 +129,19 @@ class _Binance(_Maker):
     def open(self, tape: Tape) -> None:
         """Write what REST serves: instruments, and an image of each book."""
         filters = [
-            {"filterType": "PRICE_FILTER", "tickSize": "0.01000000"},
-            {"filterType": "LOT_SIZE", "stepSize": "0.00000001"},
-        ]
-        tape.rest["/api/v3/exchangeInfo"] = json.dumps({"symbols": [
-            {"symbol": s, "status": "TRADING", "baseAsset": s.removesuffix("USDT"),
-             "quoteAsset": "USDT", "filters": filters}
-            for s in self.feed.symbols
-        ]}).encode()  # fmt: skip
+            {"filterType": "PRICE_FILTER", "minPrice": "0.01000000", "maxPrice": "1000000.00000000",
+             "tickSize": "0.01000000"},
+            {"filterType": "LOT_SIZE", "minQty": "0.00000001", "maxQty": "9000.00000000",
+             "stepSize": "0.00000001"},
+        ]  # fmt: skip
+        tape.rest["/api/v3/exchangeInfo"] = json.dumps({
+            "timezone": "UTC", "serverTime": self.now_ms, "rateLimits": [], "exchangeFilters": [],
+            "symbols": [
+                {"symbol": s, "status": "TRADING", "baseAsset": s.removesuffix("USDT"),
+                 "quoteAsset": "USDT", "filters": filters, **SYMBOL}
+                for s in self.feed.symbols
+            ],
+        }).encode()  # fmt: skip
         bids = [_pair(PRICE_MID - 1 - n, 10**8 + n) for n in range(self.feed.levels)]
         asks = [_pair(PRICE_MID + 1 + n, 10**8 + n) for n in range(self.feed.levels)]
         image = (
