@@ -27,6 +27,7 @@ SUMMARY = {
     "cpu_us_per_message",
     "latency_us",
 }
+MAIN = "from crossfeed.cli import main; raise SystemExit(main())"
 QUICK = ("--venues", "binance,coinbase", "--rate", "300")
 
 
@@ -134,17 +135,15 @@ def unused_port() -> int:
         return server.getsockname()[1]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudo terminal")
-def test_the_live_table_in_a_terminal() -> None:
-    """In a terminal a table is drawn in place and left behind whole."""
-    code = "from crossfeed.cli import main; raise SystemExit(main())"
+def drawn_in_a_terminal(kind: str) -> bytes:
+    """Return what a short demo writes to a pseudo terminal."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "demo", "--seconds", "1.5", *QUICK],
+        [sys.executable, "-c", MAIN, "demo", "--seconds", "1.5", *QUICK],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", "LINES": "40"},
+        env={**os.environ, "TERM": kind, "COLUMNS": "160", "LINES": "40"},
         close_fds=True,
     )
     os.close(slave)
@@ -164,13 +163,47 @@ def test_the_live_table_in_a_terminal() -> None:
             break
     assert process.wait(5) == 0
     os.close(master)
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode())
-    assert "crossfeed demo: simulated venues" in text
-    for word in ("symbol", "binance", "coinbase", "best bid", "spread", "trust", "BTC/USD"):
-        assert word in text
-    assert "sound" in text
+    return drawn
+
+
+needs_terminal = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudo terminal")
+
+
+@needs_terminal
+def test_the_live_table_in_a_terminal() -> None:
+    """In a terminal a table is drawn on a screen of its own; the last one is left behind whole."""
+    drawn = drawn_in_a_terminal("xterm-256color")
+    before, _, rest = drawn.partition(b"\x1b[?1049h")
+    on_screen, _, left = rest.partition(b"\x1b[?1049l")
+    assert b"symbol" not in before
+    for part in (on_screen, left):
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", part.decode())
+        assert "crossfeed demo: simulated venues" in text
+        for word in ("symbol", "binance", "coinbase", "best bid", "spread", "trust", "BTC/USD"):
+            assert word in text
+        assert "sound" in text
+    assert b"2 venues active" in left
     assert drawn.count(b"\x1b[?25l") == drawn.count(b"\x1b[?25h") > 0  # the cursor is back
     assert b"\x1b[2J" not in drawn  # never cleared: no flicker
+
+
+@needs_terminal
+def test_a_terminal_that_cannot_draw_gets_lines() -> None:
+    drawn = drawn_in_a_terminal("dumb")
+    assert b"\x1b" not in drawn
+    assert re.search(rb"BTC/USD +binance 6\d,\d{3}\.\d\d", drawn)
+
+
+def test_signs_that_an_encoding_lacks_stop_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "doctor", "--offline"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"? crossfeed" in done.stdout
 
 
 # ── watch ─────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -37,13 +38,31 @@ def test_a_run_ends_with_its_summary(start, number) -> None:
 @pytest.mark.parametrize("command", [("demo",), ("watch", "BTC/USD", "--sim")])
 def test_a_run_that_has_not_begun_ends_as_well(start, command) -> None:
     """Struck while everything is still being imported, started and connected."""
-    for moment_s in (0.25, 0.6):
+    for moment_s in (0.25, 0.6, 1.0):
         child = start(*command, "--seconds", "0", "--venues", "binance")
         time.sleep(moment_s)
         code, _, err, took_s = child.end(signal.SIGINT)
-        assert code in {0, 1, 130, -signal.SIGINT}, err
-        assert "Traceback" not in err or code == -signal.SIGINT, err
+        # Earlier than our first line there is nobody to take it: the machine may be that slow.
+        assert (code, err) == (130, "") or code in {0, -signal.SIGINT}, err
         assert took_s < END_S
+
+
+def test_whoever_gives_up_while_connecting_hears_no_reproach(start, write) -> None:
+    """Nothing is said of missing data: there was no time for any."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(END_S)
+        port = server.getsockname()[1]
+        text = f"""
+            [venues.kraken]
+            ws_url = "ws://127.0.0.1:{port}/v2"
+            metadata = "builtin"
+            """
+        child = start("watch", "BTC/USD", "--venues", "kraken", "--config", write(text))
+        accepted, _ = server.accept()  # and never a word
+        with accepted:
+            code, out, err, took_s = child.end(signal.SIGINT)
+    assert (code, out, err) == (130, "", "")
+    assert took_s < END_S
 
 
 @pytest.mark.fault("P06")

@@ -1,12 +1,12 @@
-"""The command line: `crossfeed demo | watch | sim | doctor | config`."""
+"""The command line: `crossfeed demo | watch | record | replay | doctor | ...`."""
 
 from __future__ import annotations
 
-import logging
+import io
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "EXIT_USAGE", "main"]
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -17,11 +17,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 
     Every expected failure is one clear line on standard error and a non-zero code, never a
-    traceback: 2 for what the user typed, 1 for what went wrong on the way.
+    traceback: 2 for what the user typed, 1 for what went wrong on the way, 130 for Ctrl-C before
+    there was anything to show.
     """
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # the imports take a while: whoever gives up then gets no traceback
+        return EXIT_INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    import logging
+
     from crossfeed.cli.app import app
     from crossfeed.errors import ConfigError, CrossfeedError
 
+    for stream in (sys.stdout, sys.stderr):
+        _write_anything(stream)
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
     # What the feed says of outages is shown in the view; the console stays readable.
     logger = logging.getLogger("crossfeed")
@@ -37,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CrossfeedError, OSError) as error:
         _fail(error)
         return EXIT_ERROR
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except Exception as error:
         if type(error).__module__.startswith("cyclopts"):
             _fail(error)
@@ -47,6 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         logger.setLevel(usual)
     return int(result) if isinstance(result, int) else 0
+
+
+def _write_anything(stream: object) -> None:
+    """Let a stream whose encoding lacks a sign write "?" for it."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
 
 
 def _fail(error: BaseException) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec import Struct
@@ -61,6 +62,7 @@ class FeedMonitor:
     Attributes:
         latency: From the venue's event time to our callback, ns (sensible where the clocks agree).
         errors: The last few errors, for people.
+        on_trouble: Called with the text of each error.
     """
 
     def __init__(self, aggregator: MarketDataAggregator, clock: Clock) -> None:
@@ -68,10 +70,12 @@ class FeedMonitor:
         self.aggregator = aggregator
         self.latency = Histogram()
         self.errors: list[str] = []
+        self.on_trouble: Callable[[str], None] | None = None
         self.updates = 0
         self._clock = clock
         self._started_ns = clock.monotonic_ns()
         self._cpu_s = _cpu_s()
+        self._messages = 0
         self._last: dict[tuple[str, str], dict[str, Any]] = {}
         self._views: dict[str, dict[str, UnifiedMarketData]] = {}
         self._counts: dict[str, int] = {}
@@ -111,7 +115,15 @@ class FeedMonitor:
         self._views.setdefault(value.symbol, {})[value.data_type] = value
 
     def _on_error(self, error: BaseException) -> None:
-        self.errors = [*self.errors[-4:], " ".join(str(error).split())]
+        text = " ".join(str(error).split())
+        self.errors = [*self.errors[-4:], text]
+        if self.on_trouble is not None:
+            self.on_trouble(text)
+
+    def begin(self) -> None:
+        """Leave imports, handshakes and metadata out of the CPU time of a message."""
+        self._cpu_s = _cpu_s()
+        self._messages = sum(each["message_count"] for each in self.venue_stats().values())
 
     # ── asking ──────────────────────────────────────────────────────────────
 
@@ -193,6 +205,7 @@ class FeedMonitor:
         stats = self.aggregator.get_stats()
         venues = self.venue_stats()
         messages = sum(each["message_count"] for each in venues.values())
+        counted = messages - self._messages
         cpu_s = _cpu_s() - self._cpu_s
         return {
             "messages_received": messages,
@@ -207,7 +220,7 @@ class FeedMonitor:
             "duplicates": sum(each["duplicates"] for each in venues.values()),
             "reconnects": sum(each["reconnect_attempts"] for each in venues.values()),
             "seconds": round(self.seconds, 3),
-            "cpu_us_per_message": round(cpu_s * 1e6 / messages, 2) if messages else None,
+            "cpu_us_per_message": round(cpu_s * 1e6 / counted, 2) if counted else None,
             "latency_us": {
                 "p50": round(self.latency.quantile(0.5) / 1e3, 1),
                 "p99": round(self.latency.quantile(0.99) / 1e3, 1),

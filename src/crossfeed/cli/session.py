@@ -18,10 +18,11 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from crossfeed.aggregation.config import AggregatorConfig
 from crossfeed.cli.monitor import FeedMonitor
-from crossfeed.cli.view import plain_lines, render
+from crossfeed.cli.view import FeedView, plain_lines
 from crossfeed.clients.aggregator import MarketDataAggregator
 from crossfeed.clients.control import control_server
 from crossfeed.errors import ConfigError, ConnectFailedError, DeadlineError
@@ -32,7 +33,15 @@ from crossfeed.runtime.settings import FeedSettings
 if TYPE_CHECKING:
     from crossfeed.servers.metrics import MetricsServer
 
-__all__ = ["Shown", "ViewRun", "interruptible", "no_data", "print_json", "print_text"]
+__all__ = [
+    "EXIT_INTERRUPTED",
+    "Shown",
+    "ViewRun",
+    "interruptible",
+    "no_data",
+    "print_json",
+    "print_text",
+]
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
@@ -42,6 +51,7 @@ SECONDS_MAX: Final = 1e9
 #: After the signal to end: how long a write may block before what is still to be said is dropped.
 READER_PATIENCE_S: Final = 1.0
 STDOUT: Final = 1
+ERROR_CHARS: Final = 160
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -72,8 +82,9 @@ class Shown(Struct, frozen=True, kw_only=True):
 
     @property
     def is_live(self) -> bool:
-        """Whether the live table is drawn."""
-        return sys.stdout.isatty() and not self.is_json and not self.is_summary
+        """Whether the live table is drawn: not where nothing can be drawn twice in one place."""
+        is_wanted = sys.stdout.isatty() and not self.is_json and not self.is_summary
+        return is_wanted and not Console().is_dumb_terminal
 
 
 class ViewRun:
@@ -81,6 +92,7 @@ class ViewRun:
 
     Attributes:
         monitor: What has been seen; readable after the end.
+        has_started: Whether there was anything to show before the end was asked for.
     """
 
     def __init__(
@@ -92,6 +104,7 @@ class ViewRun:
         self.aggregator = MarketDataAggregator(config, venues=venues, clock=self._clock)
         self.monitor = FeedMonitor(self.aggregator, self._clock)
         self._control = control_server(self.aggregator)
+        self.has_started = False
         self._over = asyncio.Event()
         self._metrics: MetricsServer | None = None
         self._failure: ConnectFailedError | None = None
@@ -110,6 +123,8 @@ class ViewRun:
                 await asyncio.gather(starting, return_exceptions=True)
             else:
                 await starting
+                self.has_started = True
+                self.monitor.begin()
                 await self._show()
             if self._failure is not None:
                 raise self._failure
@@ -117,8 +132,13 @@ class ViewRun:
     async def _start(self) -> None:
         if self._shown.is_live:
             names = ", ".join(self.aggregator.clients)
-            with Console(stderr=True).status(f"connecting to {names} ..."):
+            with Console(stderr=True).status(f"connecting to {names} ...") as status:
+                # Half a minute may pass before a venue is given up: say meanwhile what is wrong.
+                self.monitor.on_trouble = lambda text: status.update(
+                    Text(f"connecting to {names} ... ({text[:ERROR_CHARS]})")
+                )
                 await self.aggregator.start()
+                self.monitor.on_trouble = None
         else:
             await self.aggregator.start()
         await self._control.start()
@@ -150,21 +170,31 @@ class ViewRun:
             await self._show_lines()
 
     async def _show_table(self) -> None:
+        """Draw on a screen of its own, so that resizing leaves no torn lines; leave the last one.
+
+        The terminal's history stays as it was.
+        """
+
+        def view(*, is_screen: bool) -> FeedView:
+            return FeedView(self.monitor, self._shown.title, is_screen=is_screen)
+
         console = Console()
-        with Live(
-            render(self.monitor, self._shown.title),
-            console=console,
-            auto_refresh=False,
-            vertical_overflow="crop",
-        ) as live:
-            while not await self._is_over(1.0 / REDRAWS_PER_S):
-                live.update(render(self.monitor, self._shown.title), refresh=True)
-            live.update(render(self.monitor, self._shown.title), refresh=True)
+        try:
+            first = view(is_screen=True)
+            with Live(first, console=console, auto_refresh=False, screen=True) as live:
+                while not await self._is_over(1.0 / REDRAWS_PER_S):
+                    live.update(view(is_screen=True), refresh=True)
+        finally:
+            console.print(view(is_screen=False))
 
     async def _show_lines(self) -> None:
-        while not await self._is_over(LINE_INTERVAL_S):
-            for line in plain_lines(self.monitor):
-                print_text(line)
+        is_over, is_first = False, True
+        while not is_over:
+            is_over = await self._is_over(LINE_INTERVAL_S)
+            if is_first or not is_over:  # a run shorter than an interval says one thing as well
+                for line in plain_lines(self.monitor):
+                    print_text(line)
+            is_first = False
 
     async def _is_over(self, wait_s: float) -> bool:
         """Wait a moment; say whether the run has come to its end."""

@@ -8,6 +8,7 @@ import sys
 from msgspec import Struct
 
 from crossfeed.aggregation.config import AggregatorConfig
+from crossfeed.cli import EXIT_INTERRUPTED
 from crossfeed.cli.session import Shown, ViewRun, no_data, print_json
 from crossfeed.cli.simulated import SimulatedVenues
 from crossfeed.errors import ConfigError
@@ -54,6 +55,8 @@ def _aggregator_config(options: WatchOptions, file: FileConfig) -> AggregatorCon
 async def run_watch(options: WatchOptions) -> int:
     """Watch until the time is over or Ctrl-C; return 0 only if data flowed from every venue.
 
+    130 stands for a Ctrl-C before it could begin.
+
     Raises:
         ConfigError: A venue, symbol, strategy or file that cannot work.
         CrossfeedError: No venue could be reached, or one brought nothing.
@@ -84,6 +87,8 @@ async def run_watch(options: WatchOptions) -> int:
         view = ViewRun(config, venues, shown)
         try:
             await view.run()
+            if not view.has_started:
+                return EXIT_INTERRUPTED
             summary = view.monitor.summary()
             missing = view.missing_venues()
         finally:
