@@ -21,8 +21,7 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.stamp-core ## live view of the built-in simulator's venues, no exchange needed
-	@if [ -t 1 ]; then $(BIN)/crossfeed demo $(ARGS); \
-	else $(BIN)/crossfeed demo --seconds 20 $(ARGS); fi
+	@$(BIN)/crossfeed demo $(ARGS)
 
 test: $(VENV)/.stamp-test ## every test but load runs and other people's clients
 	$(PYTEST) -n $(JOBS) -m "not load and not peers" $(ARGS)

@@ -5,6 +5,7 @@
 A house test refuses a page that is not as the code is.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,11 @@ COMMANDS = f"""\
 # Commands
 
 {MARK}
+
+Every command ends with code 0 when all went well: for `demo` and `watch`, when data came from
+every venue. 1 is something that went wrong on the way, 2 something that was typed wrong: one
+line on standard error says what, where and what to do. 130 is a Ctrl-C before there was
+anything to show; later it ends a run in good order, as SIGTERM does, and a second one at once.
 
 """
 METRICS = f"""\
@@ -99,7 +105,12 @@ def support() -> str:
 
 def commands() -> str:
     """Return what `--help` says of every command, as one page."""
-    text = app.generate_docs(output_format="markdown", recursive=True, include_hidden=False)
+    # cyclopts names a program by how it was started (python -m pytest): this one has a name.
+    started, sys.argv = sys.argv, ["crossfeed"]
+    try:
+        text = app.generate_docs(output_format="markdown", recursive=True, include_hidden=False)
+    finally:
+        sys.argv = started
     lines = text.partition("## Table of Contents")[2].partition("**Commands**:")[2].splitlines()
     listed = "\n".join(line.rstrip() for line in lines).replace("```console", "```text")
     return f"{COMMANDS}{listed.strip()}\n"

@@ -18,6 +18,8 @@ app = App(
     help="One trusted real-time market-data feed across exchanges.",
     version=crossfeed.__version__,
     help_format="plaintext",
+    # False, 0 and "" say nothing that the help does not.
+    default_parameter=Parameter(show_default=lambda value: value or None),
 )
 config_app = App(name="config", help="Show or check a configuration file.", help_format="plaintext")
 app.command(config_app)
@@ -26,11 +28,10 @@ app.command(import_app)
 DEFAULT_VENUES = "binance,coinbase,kraken"
 DEFAULT_SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
 
-Symbols = Annotated[
-    tuple[str, ...], Parameter(help="Unified symbols, like BTC/USD.", allow_leading_hyphen=False)
-]
+Symbol = Annotated[str, Parameter(help="Unified symbols, like BTC/USD.")]
 Venues = Annotated[str, Parameter(help="Venues, separated by commas.")]
-Strategy = Annotated[str, Parameter(help="first, last, average, median, weighted or best_bid_ask.")]
+STRATEGIES = "first, last, average, median, weighted or best_bid_ask."
+Strategy = Annotated[str, Parameter(help=STRATEGIES)]
 Seconds = Annotated[float, Parameter(help="End by itself after this time; 0 runs until Ctrl-C.")]
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="Print one JSON object per update.")
@@ -41,8 +42,11 @@ Port = Annotated[int, Parameter(help="Serve Prometheus metrics on this loopback 
 
 @app.command
 def demo(  # noqa: PLR0913 - one parameter is one option
-    *symbols: str,
-    seconds: Seconds = -1.0,
+    *symbols: Symbol,
+    seconds: Annotated[
+        float | None,
+        Parameter(help="End by itself after this time; 0 runs until Ctrl-C, as in a terminal."),
+    ] = None,
     venues: Venues = DEFAULT_VENUES,
     strategy: Strategy = "best_bid_ask",
     rate: Annotated[float, Parameter(help="Market actions a second per venue.")] = 200.0,
@@ -77,9 +81,11 @@ def demo(  # noqa: PLR0913 - one parameter is one option
 
 @app.command
 def watch(
-    *symbols: str,
-    venues: Venues = "",
-    strategy: Strategy = "",
+    *symbols: Symbol,
+    venues: Annotated[
+        str, Parameter(help="Venues, separated by commas. [the file's, or binance,coinbase,kraken]")
+    ] = "",
+    strategy: Annotated[str, Parameter(help=f"{STRATEGIES} [the file's, or best_bid_ask]")] = "",
     seconds: Seconds = 0.0,
     config: Annotated[Path | None, Parameter(help="Configuration file (TOML).")] = None,
     sim: Annotated[
@@ -108,7 +114,7 @@ def watch(
 
 @app.command
 def record(  # noqa: PLR0913 - one parameter is one option
-    *symbols: str,
+    *symbols: Symbol,
     out: Annotated[Path, Parameter(help="Folder of the journal.")],
     venues: Venues = "",
     kinds: Annotated[
@@ -203,7 +209,7 @@ def replay(  # noqa: PLR0913 - one parameter is one option
 
 @app.command
 def sim(  # noqa: PLR0913 - one parameter is one option
-    *symbols: str,
+    *symbols: Symbol,
     venues: Venues = DEFAULT_VENUES,
     rate: Annotated[float, Parameter(help="Market actions a second per venue.")] = 200.0,
     seed: Annotated[int, Parameter(help="The same seed gives the same markets.")] = 1,

@@ -23,7 +23,7 @@ REPAIR_PATIENCE_S: Final = 10.0
 class DemoOptions(Struct, frozen=True, kw_only=True):
     """What `crossfeed demo` was told.
 
-    `seconds` below 0: until Ctrl-C, or 20 s without a terminal.
+    No `seconds`: until Ctrl-C, or 20 s without a terminal.
     """
 
     symbols: tuple[str, ...]
@@ -32,7 +32,7 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
     rate_per_s: float
     seed: int
     faults: str
-    seconds: float
+    seconds: float | None
     is_json: bool
     is_summary: bool
     metrics_port: int
@@ -50,7 +50,7 @@ async def run_demo(options: DemoOptions) -> int:
         aggregation_strategy=options.strategy,
     )
     seconds = options.seconds
-    if seconds < 0:
+    if seconds is None:
         seconds = 0.0 if sys.stdout.isatty() and not options.is_summary else PIPED_SECONDS
     shown = Shown(
         title="crossfeed demo: simulated venues",

@@ -33,15 +33,7 @@ from crossfeed.runtime.settings import FeedSettings
 if TYPE_CHECKING:
     from crossfeed.servers.metrics import MetricsServer
 
-__all__ = [
-    "EXIT_INTERRUPTED",
-    "Shown",
-    "ViewRun",
-    "interruptible",
-    "no_data",
-    "print_json",
-    "print_text",
-]
+__all__ = ["Shown", "ViewRun", "interruptible", "no_data", "print_json", "print_text"]
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
