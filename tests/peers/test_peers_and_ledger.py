@@ -7,6 +7,7 @@ tickers and books is compared in tests/simulator/test_peers.py; here nothing may
 import asyncio
 import contextlib
 import itertools
+import logging
 
 import pytest
 
@@ -138,3 +139,48 @@ async def test_python_binance_gets_trades_tickers_and_a_book(simulator) -> None:
     tickers = line_of(simulator, "binance", "ticker").messages
     assert tickers - 1 <= len(seen["24hrTicker"]) <= tickers
     assert float(seen["24hrTicker"][-1]["c"]) > 0
+
+
+async def test_unicorn_gets_every_trade_and_best_price(simulator) -> None:
+    """It runs threads and loops of its own: the simulator answers it from ours."""
+    unicorn = pytest.importorskip("unicorn_binance_websocket_api", reason=REASON)
+    logging.getLogger("unicorn_binance_websocket_api").setLevel(logging.CRITICAL)
+    seen: dict[str, list[dict]] = {"btcusdt@trade": [], "btcusdt@bookTicker": []}
+
+    def take(message: dict) -> None:
+        if "stream" in message:
+            seen[message["stream"]].append(message["data"])
+
+    manager = await asyncio.to_thread(
+        unicorn.BinanceWebSocketApiManager,
+        exchange="binance.com",
+        output_default="dict",
+        warn_on_update=False,
+        high_performance=True,
+        websocket_base_uri=simulator.ws_url("binance") + "/",
+    )
+    try:
+        manager.create_stream(
+            channels=["trade", "bookTicker"], markets=["btcusdt"], process_stream_data=take
+        )
+        async with asyncio.timeout(DEADLINE_S):
+            while not all(len(messages) > 40 for messages in seen.values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            simulator.pause()
+            line = line_of(simulator, "binance", "trade")
+            quoted = line_of(simulator, "binance", "bookTicker")
+            while (  # noqa: ASYNC110
+                seen["btcusdt@trade"][-1]["t"] != line.last
+                or len(seen["btcusdt@bookTicker"]) < quoted.messages
+            ):
+                await asyncio.sleep(0.01)
+    finally:
+        await asyncio.to_thread(manager.stop_manager)
+    trades = seen["btcusdt@trade"]
+    assert [message["t"] for message in trades] == list(range(line.first, line.last + 1))
+    volume = sum(float(message["q"]) for message in trades)
+    assert volume == pytest.approx(float(line.stream.volume(line.lots)))
+    quotes = seen["btcusdt@bookTicker"]
+    assert all(late["u"] > early["u"] for early, late in itertools.pairwise(quotes))
+    assert len(quotes) == quoted.messages
+    assert simulator.ledger.totals()["violations"] == 0
