@@ -148,3 +148,15 @@ async def half_open(url: str) -> None:
             async with asyncio.timeout(5):
                 await changed.wait()
             assert asyncio.get_running_loop().time() - started <= 0.2 + 0.3 + 0.5
+
+
+async def test_its_end_is_quiet_while_connections_are_open(caplog):
+    """Ctrl-C in front of living clients: no traceback."""
+    async with served(ProxyFaults()) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        await reader.readexactly(len(TEXT))
+        await proxy.__aexit__()
+        assert await reader.read() == b""
+        writer.close()
+    await asyncio.sleep(0)
+    assert caplog.records == []

@@ -123,6 +123,7 @@ class FaultProxy:
         self._host, self._port = host, port
         self._random = Random(seed)
         self._server: asyncio.Server | None = None
+        self._is_closing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -139,6 +140,7 @@ class FaultProxy:
         Raises:
             ConfigError: The address cannot be used.
         """
+        self._is_closing = False
         try:
             self._server = await asyncio.start_server(self._accept, self._host, self._port)
         except OSError as error:
@@ -148,6 +150,7 @@ class FaultProxy:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop listening and end all connections."""
+        self._is_closing = True
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
@@ -176,6 +179,10 @@ class FaultProxy:
                 self.counts.cuts += 1
                 return
             await self._pass(reader, writer)
+        except asyncio.CancelledError:
+            # Ours, from `__aexit__`, at the task's own end: told further, asyncio logs it as an error.
+            if not self._is_closing:
+                raise
         except (OSError, TimeoutError):
             _reset(writer)
         finally:
