@@ -61,6 +61,10 @@ ELSEWHERE = {
 """Promises with a command of their own, or proven by the tests of ids."""
 
 
+SUMMED = "200 simulated hours of faults, CPU"
+"""A figure whose measurements are parts of one whole."""
+
+
 class Figure(NamedTuple):
     """One measurement as a test noted it."""
 
@@ -148,6 +152,10 @@ class Recorder:
         found = [one for one in self.figures if one.name == name]
         if not found:
             return None, []
+        if name == SUMMED:
+            whole = sum(one.measured for one in found)
+            detail = f"{len(found)} x {found[0].detail}"
+            return found[0]._replace(measured=whole, detail=detail), found[:1]
         worst = min if found[0].at_least else max
         return worst(found, key=lambda one: one.measured), found
 
@@ -239,7 +247,7 @@ def figure_rows(recorder: Recorder, *, is_full: bool) -> tuple[list[Row], bool]:
             are_met &= not is_full
             rows.append((name, "not measured", gate, "MISSING" if is_full else "full form", ""))
             continue
-        is_met = all(one.is_met for one in found)
+        is_met = worst.is_met and all(one.is_met for one in found)
         are_met &= is_met
         sign = "≥" if worst.at_least else "≤"
         detail = worst.detail if len(found) == 1 else f"worst of {len(found)}: {worst.detail}"
@@ -277,7 +285,9 @@ def as_markdown(titles: Row, rows: list[Row]) -> str:
 def run_tests(options: list[str], recorder: Recorder) -> int:
     """Run everything marked; what measures time and memory alone. Return the exit code."""
     shared = ["-p", "no:randomly", "--timeout=900", "-q", "-ra", *options]
-    code = pytest.main(["-m", "fault and not load", "-n2", *shared], plugins=[recorder])
+    code = pytest.main(
+        ["-m", "fault and not load", "-n2", "--dist=worksteal", *shared], plugins=[recorder]
+    )
     folder = str(ROOT / "tests" / "faults")
     alone = pytest.main(["-m", "fault and load", *shared, folder], plugins=[recorder])
     is_empty = alone == pytest.ExitCode.NO_TESTS_COLLECTED

@@ -189,7 +189,7 @@ async def found_dead_after(simulator, reach, until, venue: str) -> tuple[float, 
 
         async with client:
             await until(lambda: client.get_stats()["messages"] > 10)
-            config = client.session.connections[0].manager.config
+            config = client._session.connections[0].manager.config
             limit_s = config.ping_interval_s + config.ping_timeout_s
             began = time.monotonic()
             proxy.faults = ProxyFaults(direction="both", silent_after_bytes=1)
