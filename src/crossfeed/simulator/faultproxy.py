@@ -180,7 +180,7 @@ class FaultProxy:
                 return
             await self._pass(reader, writer)
         except asyncio.CancelledError:
-            # Ours, from `__aexit__`, at the task's own end: told further, asyncio logs it as an error.
+            # From `__aexit__`, at the end of the task: told further, asyncio logs it as an error.
             if not self._is_closing:
                 raise
         except (OSError, TimeoutError):
