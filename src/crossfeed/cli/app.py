@@ -170,8 +170,8 @@ def record(  # noqa: PLR0913 - one parameter is one option
 def replay(  # noqa: PLR0913 - one parameter is one option
     *folders: Path,
     speed: Annotated[
-        float, Parameter(help="1: as recorded, 10: ten times as fast, 0: as fast as possible.")
-    ] = 0.0,
+        str, Parameter(help="1 as recorded, 10 ten times as fast, max, or step: Enter by Enter.")
+    ] = "",
     start: Annotated[
         str, Parameter(name="--from", help="Begin here: 2026-11-22T10:00:00Z, or ns since 1970.")
     ] = "",
@@ -193,7 +193,7 @@ def replay(  # noqa: PLR0913 - one parameter is one option
 
     options = ReplayOptions(
         folders=tuple(str(folder) for folder in folders),
-        speed=speed,
+        speed=speed or ("1" if serve else "max"),
         start=start,
         end=end,
         feeds=_split(feeds),

@@ -11,25 +11,32 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, structs
-from rich.console import Console
+from rich.live import Live
 
-from crossfeed.cli.session import interruptible, print_json
+from crossfeed.cli.keys import has_keys, pressed_keys, read_lines
+from crossfeed.cli.replay_view import ReplayMonitor, line_of, moment, render
+from crossfeed.cli.session import interruptible, print_json, print_text
 from crossfeed.clients.replay import Replay
-from crossfeed.errors import ConfigError, JournalError
+from crossfeed.errors import ConfigError, CrossfeedError, JournalError
 from crossfeed.model.event_base import utc_datetime
 from crossfeed.model.events import MarketData
 from crossfeed.runtime.clock import SystemClock
 
 __all__ = ["ReplayOptions", "run_replay"]
 
-SHOW_INTERVAL_S: Final = 0.5
+REDRAWS_PER_S: Final = 5
+LINE_INTERVAL_S: Final = 1.0
+SPEED_MAX: Final = 1024.0
+"""Where slower begins when it plays as fast as it can."""
+STEPS_MAX: Final = 10_000
+PLAIN_CHARS_MAX: Final = 200
 
 
 class ReplayOptions(Struct, frozen=True, kw_only=True):
     """What `crossfeed replay` was told."""
 
     folders: tuple[str, ...]
-    speed: float = 0.0
+    speed: str = "max"
     start: str = ""
     end: str = ""
     feeds: tuple[str, ...] = ()
@@ -39,6 +46,11 @@ class ReplayOptions(Struct, frozen=True, kw_only=True):
     port: int = 0
     is_json: bool = False
     is_summary: bool = False
+
+    @property
+    def is_stepped(self) -> bool:
+        """Whether each line of standard input plays one event."""
+        return self.speed.strip().lower() == "step"
 
 
 def moment_of(text: str, field: str) -> int:
@@ -59,6 +71,24 @@ def moment_of(text: str, field: str) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
 
 
+def speed_of(text: str) -> float:
+    """Return "10", "10x", "max" (0) as a speed; "step" is paced by the reader.
+
+    Raises:
+        ConfigError: None of these.
+    """
+    word = text.strip().lower()
+    if word in {"max", "step", ""}:
+        return 0.0
+    try:
+        speed = float(word.removesuffix("x"))
+    except ValueError:
+        speed = -1.0
+    if not 0 <= speed < float("inf"):
+        raise ConfigError(f"{text!r} is no speed: 1, 10, 0.5, max or step", field="speed")
+    return speed
+
+
 async def run_replay(options: ReplayOptions) -> int:
     """Play to the end, or until Ctrl-C; return 0 if there was anything to play.
 
@@ -68,75 +98,161 @@ async def run_replay(options: ReplayOptions) -> int:
     """
     if not options.folders:
         raise ConfigError("name at least one journal folder, like: crossfeed replay recording")
+    speed = speed_of(options.speed)
     if options.is_served:
         from crossfeed.cli.replay_serve import run_served
 
-        return await run_served(options)
+        return await run_served(options, speed)
     replay = Replay(
         *options.folders,
-        speed=options.speed,
+        speed=speed,
         start=moment_of(options.start, "from"),
         end=moment_of(options.end, "to"),
         feeds=options.feeds,
     )
-    counts: Counter[str] = Counter()
-
-    def count(event: MarketData) -> None:
-        """Count an event by its feed and type."""
-        counts[f"{event.exchange} {event.data_type}"] += 1
-
-    for kind in options.kinds or ("*",):
-        replay.on(kind, count)
-        if options.is_json:
-            replay.on(kind, _print_event)
-    clock, over = SystemClock(), asyncio.Event()
-    failures: list[BaseException] = []
-
-    def fail(error: BaseException) -> None:
-        """Remember what went wrong, and end."""
-        # What a handler raises stays with it: the run itself has to be told.
-        failures.append(error)
-        over.set()
-
-    replay.on_error(fail)
-    begun_ns = clock.monotonic_ns()
-    with interruptible(over):
-        await _play(replay, over, is_live=sys.stdout.isatty() and not options.is_json)
-    elapsed_s = (clock.monotonic_ns() - begun_ns) / 1e9
-    if failures:
-        raise failures[0]
-    stats = replay.stats()
-    if not stats.records:
-        raise JournalError(f"{', '.join(options.folders)}: nothing recorded there")
+    run = ReplayRun(replay, options)
+    elapsed_s = await run.play()
     if options.is_summary:
-        print_json(_summary(replay, counts, elapsed_s))
+        print_json(_summary(replay, run.monitor.counts, elapsed_s))
     elif not options.is_json:
-        _print_summary(replay, counts, elapsed_s)
+        _print_summary(replay, run.monitor.counts, elapsed_s)
     return 0
 
 
-async def _play(replay: Replay, over: asyncio.Event, *, is_live: bool) -> None:
-    """Play until the end or the first signal, showing how far it is."""
+class ReplayRun:
+    """One replay and the way it is shown. Used once.
 
-    async def show() -> None:
-        with Console().status("playing ...") as status:
-            while True:
-                await asyncio.sleep(SHOW_INTERVAL_S)
-                stats = replay.stats()
-                when = utc_datetime(stats.now_ns).isoformat(sep=" ", timespec="milliseconds")
-                status.update(f"{when}  {stats.events:,} events")
+    Attributes:
+        monitor: What was seen; readable after the end.
 
-    playing = asyncio.ensure_future(replay.run())
-    ending = asyncio.ensure_future(over.wait())
-    showing = asyncio.ensure_future(show()) if is_live else None
-    await asyncio.wait({playing, ending}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (ending, showing):
-        if task is not None:
+    Raises:
+        JournalError: A folder cannot be read, or holds nothing.
+    """
+
+    def __init__(self, replay: Replay, options: ReplayOptions) -> None:
+        """Subscribe what is shown."""
+        self.replay = replay
+        self._options = options
+        self._clock = SystemClock()
+        self._over = asyncio.Event()
+        self._failures: list[BaseException] = []
+        self._printed = 0
+        self.monitor = ReplayMonitor(replay, self._clock)
+        if not self.monitor.end_ns:
+            raise JournalError(f"{', '.join(options.folders)}: nothing recorded there")
+        if options.is_json or options.is_stepped:
+            for kind in options.kinds or ("*",):
+                replay.on(kind, self._print)
+        replay.on_error(self._fail)
+
+    def _fail(self, error: BaseException) -> None:
+        """Remember what went wrong, and end: what a handler raises stays with it otherwise."""
+        self._failures.append(error)
+        self._over.set()
+
+    async def play(self) -> float:
+        """Play to the end or the first signal; return how long it took, s.
+
+        Raises:
+            JournalError: A folder cannot be read.
+            ConnectFailedError: Nobody reads the output any more.
+        """
+        begun_ns = self._clock.monotonic_ns()
+        with interruptible(self._over):
+            if self._options.is_stepped:
+                await self._step()
+            else:
+                await self._run()
+        if self._failures:
+            raise self._failures[0]
+        return (self._clock.monotonic_ns() - begun_ns) / 1e9
+
+    async def _run(self) -> None:
+        playing = asyncio.ensure_future(self.replay.run())
+        ending = asyncio.ensure_future(self._over.wait())
+        showing = asyncio.ensure_future(self._show())
+        await asyncio.wait({playing, ending}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ending, showing):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-    await replay.close()
-    await playing
+        shown = await asyncio.gather(ending, showing, return_exceptions=True)
+        await self.replay.close()
+        await playing
+        self._failures += [each for each in shown if isinstance(each, CrossfeedError)]
+
+    async def _show(self) -> None:
+        """Show how far it is until cancelled."""
+        if self._options.is_json or self._options.is_summary:
+            return
+        if not sys.stdout.isatty():
+            while True:
+                await self._clock.sleep(LINE_INTERVAL_S)
+                print_text(line_of(self.monitor))
+        can_press = has_keys()
+        title = "crossfeed replay " + " ".join(self._options.folders)
+        with contextlib.ExitStack() as stack:
+            live = stack.enter_context(Live(auto_refresh=False, vertical_overflow="crop"))
+            if can_press:
+                stack.enter_context(pressed_keys(self._pressed))
+            try:
+                while True:
+                    live.update(render(self.monitor, title, has_keys=can_press), refresh=True)
+                    await self._clock.sleep(1.0 / REDRAWS_PER_S)
+            finally:
+                live.update(render(self.monitor, title, has_keys=False), refresh=True)
+
+    def _pressed(self, key: str) -> None:
+        pace = self.replay.pace
+        if key == " ":
+            pace.is_paused = not pace.is_paused
+        elif key in "+-":
+            pace.speed = (pace.speed or SPEED_MAX) * (2.0 if key == "+" else 0.5)
+        elif key == "n":
+            pace.is_paused = True
+            self.replay.next_event()
+        elif key == "q":
+            self._over.set()
+
+    async def _step(self) -> None:
+        """Play one event for each line of standard input, to its end."""
+        asked: asyncio.Queue[bool] = asyncio.Queue(STEPS_MAX)
+
+        def take(is_line: bool) -> None:  # noqa: FBT001 - as `read_lines` calls it
+            with contextlib.suppress(asyncio.QueueFull):
+                asked.put_nowait(is_line)
+
+        ending = asyncio.ensure_future(self._over.wait())
+        try:
+            with read_lines(take):
+                while not self._over.is_set():
+                    asking = asyncio.ensure_future(asked.get())
+                    await asyncio.wait({asking, ending}, return_when=asyncio.FIRST_COMPLETED)
+                    if not asking.done():
+                        asking.cancel()
+                        break
+                    if not asking.result() or not self._show_next():
+                        break
+        finally:
+            ending.cancel()
+            await self.replay.close()
+
+    def _show_next(self) -> bool:
+        """Play until something is printed; False at the end."""
+        before = self._printed
+        while self._printed == before:
+            if not self.replay.next_event():
+                return False
+        return True
+
+    def _print(self, event: MarketData) -> None:
+        self._printed += 1
+        (_print_event if self._options.is_json else _print_plain)(event)
+
+
+def _print_plain(event: MarketData) -> None:
+    """Print an event for people."""
+    data = "  ".join(f"{key} {value}" for key, value in event.data.items() if value is not None)
+    name = f"{event.exchange} {event.symbol} {event.data_type}"
+    print_text(f"{moment(event.ts_recv_ns)}  {name}  {data[:PLAIN_CHARS_MAX]}")
 
 
 def _print_event(event: MarketData) -> None:
@@ -153,26 +269,35 @@ def _print_event(event: MarketData) -> None:
     print_json(line)
 
 
-def _summary(replay: Replay, counts: Counter[str], elapsed_s: float) -> dict[str, Any]:
+def _summary(replay: Replay, counts: Counter[tuple[str, str]], elapsed_s: float) -> dict[str, Any]:
     """Return what was played as one object."""
     return structs.asdict(replay.stats()) | {
         "seconds": round(elapsed_s, 3),
-        "by_kind": dict(counts),
+        "by_kind": {" ".join(key): number for key, number in counts.items()},
+        "warm_ups": [structs.asdict(each) for each in replay.warm_ups],
+        "warmed_records": replay.warmed_records,
         "damages": [structs.asdict(damage) for damage in replay.damages],
         "losses": [structs.asdict(loss) for loss in replay.losses],
         "gaps": {name: structs.asdict(feed.gaps.totals()) for name, feed in replay.feeds.items()},
     }
 
 
-def _print_summary(replay: Replay, counts: Counter[str], elapsed_s: float) -> None:
+def _print_summary(replay: Replay, counts: Counter[tuple[str, str]], elapsed_s: float) -> None:
     """Print what was played."""
     stats = replay.stats()
     rate = stats.events / elapsed_s if elapsed_s else 0.0
     print(
         f"{stats.records:,} records, {stats.events:,} events in {elapsed_s:.1f} s ({rate:,.0f}/s)"
     )
-    for name, number in sorted(counts.items()):
-        print(f"  {name}: {number:,}")
+    if replay.warmed_records:
+        warm, records = replay.warm_ups[0], replay.warmed_records
+        what = "everything" if warm.is_whole_run else "books, sequences and trust"
+        print(
+            f"  {records:,} records since {moment(warm.begun_ns)} were played silently, so that "
+            f"{what} stood at {moment(warm.start_ns)}"
+        )
+    for key, number in sorted(counts.items()):
+        print(f"  {' '.join(key)}: {number:,}")
     for name, feed in replay.feeds.items():
         totals = feed.gaps.totals()
         print(f"  {name}: gaps {totals.found}, open {totals.open}, lost {totals.lost}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["run_served"]
 
 
-async def run_served(options: ReplayOptions) -> int:
+async def run_served(options: ReplayOptions, speed: float) -> int:
     """Serve until Ctrl-C.
 
     Raises:
@@ -28,7 +28,7 @@ async def run_served(options: ReplayOptions) -> int:
         raise ConfigError("one journal at a time can be served", field="folders")
     server = ReplayServer(
         options.folders[0],
-        speed=options.speed or 1.0,
+        speed=speed,
         start=moment_of(options.start, "from"),
         end=moment_of(options.end, "to"),
         host=options.host,

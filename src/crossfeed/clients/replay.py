@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -28,7 +28,7 @@ from crossfeed.runtime.player import Player, PlayerHooks
 from crossfeed.runtime.queues import OverflowPolicy
 from crossfeed.runtime.reel import NS_MAX, Reel
 from crossfeed.runtime.replay import FeedReplay
-from crossfeed.runtime.seek import WarmUp, warm_up_for
+from crossfeed.runtime.seek import WarmUp, ns_of, warm_up_for
 
 __all__ = ["Replay", "ReplayStats"]
 
@@ -39,7 +39,6 @@ BEHIND_MAX: Final = 50_000
 RUN_RECORDS: Final = 500
 PLAY_RECORDS: Final = 1 << 30
 BOOK_TYPES: Final = frozenset({ALL, "orderbook_update", "orderbook_snapshot"})
-NS: Final = 1_000_000_000
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -112,8 +111,8 @@ class Replay:
             raise ConfigError("name at least one journal folder", field="folders")
         self.router = Router()
         self.updates = Router()
-        self._start_ns = _ns(start, "start")
-        self._end_ns = _ns(end, "end") or NS_MAX
+        self._start_ns = ns_of(start, "start")
+        self._end_ns = ns_of(end, "end") or NS_MAX
         self.pace = Pace(clock or SystemClock(), speed)
         config = aggregator if isinstance(aggregator, AggregatorConfig) else None
         self.aggregate = ReplayAggregate(config, self._feeds, self._publish) if aggregator else None
@@ -230,6 +229,27 @@ class Replay:
         """Recorded wall time, ns."""
         return max(player.now_ns for player in self._players)
 
+    def span(self) -> tuple[int, int]:
+        """Return the wall times between which events are given out; 0, 0 for an empty journal.
+
+        Raises:
+            JournalError: A folder cannot be read.
+        """
+        spans = [span for player in self._players if (span := player.journal.span())[1]]
+        first_ns = min((span[0] for span in spans), default=0)
+        last_ns = max((span[1] for span in spans), default=0)
+        return max(first_ns, self._start_ns), min(last_ns, self._end_ns)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything has been played."""
+        return self._is_over
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether what lies before `start` is still being played silently."""
+        return self._is_muted
+
     @property
     def losses(self) -> list[Loss]:
         """What the journals themselves say they lack, as far as they were played."""
@@ -316,6 +336,18 @@ class Replay:
                 break
             played += number
         return played
+
+    def next_event(self) -> bool:
+        """Play until at least one event is given out; False at the end.
+
+        Raises:
+            JournalError: A folder cannot be read.
+        """
+        before = self._tally.delivered
+        while self._tally.delivered == before:
+            if not self._advance(PLAY_RECORDS if self._is_muted else 1):
+                return False
+        return True
 
     def events(self, *data_types: str, symbol: str = ALL) -> Iterator[Any]:
         """Play and yield the events of `data_types` (none: all of them), without an event loop.
@@ -465,19 +497,3 @@ class _Hooks(PlayerHooks):
     def on_run(self) -> None:
         """Monotonic times start anew: the aggregator too."""
         self._replay.run_changed()
-
-
-def _ns(moment: int | datetime, field: str) -> int:
-    """Return a moment as ns since 1970.
-
-    Raises:
-        ConfigError: A naive datetime, or before 1970.
-    """
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise ConfigError("give an aware datetime (with a time zone)", field=field)
-        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-        moment = (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1_000
-    if moment < 0:
-        raise ConfigError("must not be before 1970", field=field)
-    return moment

@@ -207,7 +207,8 @@ class Player:
         if config.get("role") == "aggregator":
             self._hooks.on_aggregator(config)
         elif name not in self.feeds and (not self._only or name in self._only):
-            feed = FeedReplay(name, config, self._hooks.on_event)
+            is_midway = bool(record.flags & REPEATED)
+            feed = FeedReplay(name, config, self._hooks.on_event, is_midway=is_midway)
             self.feeds[name] = feed
             self._ways.clear()
             self._hooks.on_feed(feed)

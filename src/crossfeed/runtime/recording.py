@@ -265,7 +265,12 @@ class TappedStreams(StreamSet):
 
     def repair_failed(self, gap_id: int, mono_ns: int) -> None:
         """See `StreamSet`."""
-        self._tap.step("", "repair_failed", 0, mono_ns, gap_id=gap_id)
+        gap = self.ledger.get(gap_id)
+        hole: dict[str, object] = {}
+        if gap is not None:
+            hole = {"channel": gap.stream.channel, "symbol": gap.stream.symbol}
+            hole |= {"first": gap.first, "last": gap.last}
+        self._tap.step("", "repair_failed", 0, mono_ns, gap_id=gap_id, **hole)
         super().repair_failed(gap_id, mono_ns)
 
     def snapshot_failed(self, symbol: str, epoch: int, mono_ns: int, wait_s: float) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from crossfeed.books.l3 import L3Sync
 from crossfeed.books.sync import BookSync
 from crossfeed.errors import ConfigError, CorruptRecordError, CrossfeedError
 from crossfeed.integrity.freshness import Freshness
@@ -30,12 +31,12 @@ from crossfeed.model.commands import RestRequest, Want
 from crossfeed.model.events import BookSnapshot, MarketData
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Output
-from crossfeed.model.status import GapState
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.gates import Pulse
 from crossfeed.runtime.line_parts import watch_streams
 from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
+from crossfeed.runtime.repairs import same_gap
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.runtime.streams import StreamSet
 from crossfeed.transport.listener import OnFrame
@@ -107,8 +108,21 @@ class FeedReplay:
         refused: Records that could not be applied (of a venue or version this build does not know).
     """
 
-    def __init__(self, name: str, config: Mapping[str, Any], deliver: Deliver) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        deliver: Deliver,
+        *,
+        is_midway: bool = False,
+    ) -> None:
         """Prepare.
+
+        Args:
+            name: Name of the feed in the journal.
+            config: Its recorded configuration.
+            deliver: Takes its events.
+            is_midway: The journal does not begin where the feed began.
 
         Raises:
             ConfigError: A venue or setting this build does not know.
@@ -119,6 +133,7 @@ class FeedReplay:
         self.gaps = GapLedger()
         self.streams = StreamSet(self.venue, self.gaps, self.settings)
         self.refused = 0
+        self._is_divergent = is_midway
         self._deliver = deliver
         self._table = SymbolTable(self.venue.name, self.venue.builtin())
         self._options = CodecOptions(
@@ -127,7 +142,7 @@ class FeedReplay:
         self._cores: dict[str, PureCore] = {}
         self._fresh: dict[str, Freshness] = {}
         self._up: dict[str, dict[Want, None]] = {}
-        self._is_divergent = False
+        self._wants: dict[str, dict[Want, None]] = {}
         self._steps: dict[str, Callable[[str, _Arguments], None]] = {
             "stream_open": self._stream_open,
             "core_open": self._core_open,
@@ -252,6 +267,7 @@ class FeedReplay:
     def _stream_open(self, line: str, given: _Arguments) -> None:
         del line
         want, kind = given.get("want", Want), given.get("kind", str)
+        self._wants.setdefault(want.symbol, {})[want] = None
         if given.values.get("is_open") is False:
             self.streams.close(want, kind)
         else:
@@ -318,17 +334,32 @@ class FeedReplay:
 
     def _snapshot_failed(self, line: str, given: _Arguments) -> None:
         del line
-        self.streams.snapshot_failed(
-            given.get("symbol", str),
-            given.get("epoch", int),
-            given.mono_ns,
-            given.get("wait_s", float),
-        )
+        symbol = given.get("symbol", str)
+        epoch = self._epoch(symbol, given.get("epoch", int))
+        self.streams.snapshot_failed(symbol, epoch, given.mono_ns, given.get("wait_s", float))
+
+    def _epoch(self, symbol: str, epoch: int) -> int:
+        """Return the number of the request that an image answers.
+
+        It is the recorded one, unless this replay has not asked as often as was asked live.
+        """
+        if not self._is_divergent:
+            return epoch
+        flows = [flow for want in self._wants.get(symbol, ()) for flow in self.streams.of(want)]
+        gates = [gate for flow in flows for gate in flow.carrier.gates()]
+        books = [gate for gate in gates if isinstance(gate, BookSync | L3Sync)]
+        # Where there are both, the image is that of the orders.
+        books.sort(key=lambda book: isinstance(book, BookSync))
+        return books[0].stats().epoch if books else epoch
 
     def _repair_failed(self, line: str, given: _Arguments) -> None:
         del line
-        if not self._is_divergent:
-            self.streams.repair_failed(given.get("gap_id", int), given.mono_ns)
+        gap_id = given.get("gap_id", int)
+        if "channel" in given.values:
+            hole = (given.get("first", int), given.get("last", int))
+            channel, symbol = given.get("channel", str), given.get("symbol", str)
+            gap_id = same_gap(self.gaps, gap_id, channel, symbol, *hole)
+        self.streams.repair_failed(gap_id, given.mono_ns)
 
     def _resync(self, line: str, given: _Arguments) -> None:
         del line
@@ -351,6 +382,9 @@ class FeedReplay:
             return  # what was read from it is the next record
         given = _Arguments(meta | {"now_ns": record.wall_ns, "mono_ns": record.mono_ns})
         request, status = given.get("request", RestRequest), given.get("status", int)
+        if request.purpose == "snapshot" and not meta.get("is_audit"):
+            epoch = self._epoch(request.symbol, request.epoch)
+            request = msgspec.structs.replace(request, epoch=epoch)
         core, out = self._core(record.line), Output()
         try:
             if meta.get("is_audit"):
@@ -371,6 +405,17 @@ class FeedReplay:
             return  # as live: what follows from it is the next record
         self._give(out.events)
 
+    def _gap_id(self, request: RestRequest, gap_id: int) -> int:
+        if request.purpose != "backfill":
+            return gap_id
+        channel, symbol = request.channel, request.symbol
+        found = same_gap(self.gaps, gap_id, channel, symbol, request.first, request.last)
+        if found or gap_id >= 0:
+            return found
+        streams = (trust.stream for trust in self.streams.trusts())
+        asked = next((s for s in streams if (s.channel, s.symbol) == (channel, symbol)), None)
+        return 0 if asked is None else self.gaps.ask(asked)
+
     def _audited(self, request: RestRequest, out: Output) -> None:
         flow = self.streams.book_flow(request.symbol)
         for event in out.events:
@@ -378,19 +423,6 @@ class FeedReplay:
                 for sync in flow.syncs():
                     assert isinstance(sync, BookSync)
                     sync.audit(event)
-
-    def _gap_id(self, request: RestRequest, gap_id: int) -> int:
-        """Return the ledger entry that a repair belongs to.
-
-        It is the recorded one, unless holes in the recording have brought entries of their own.
-        """
-        if not self._is_divergent or request.purpose != "backfill":
-            return gap_id
-        for gap in self.gaps.records(state=GapState.OPEN):
-            is_same = (gap.stream.symbol, gap.stream.channel) == (request.symbol, request.channel)
-            if is_same and gap.first <= request.last and request.first <= gap.last:
-                return gap.gap_id
-        return 0
 
 
 def _nothing(line: str, given: _Arguments) -> None:

@@ -9,18 +9,20 @@ the first records of one of them tell how far back one must read: nothing else i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from msgspec import Struct
 
-from crossfeed.errors import CorruptRecordError, CrossfeedError
+from crossfeed.errors import ConfigError, CorruptRecordError, CrossfeedError
 from crossfeed.journal.folder import SegmentFile
 from crossfeed.journal.format import SegmentHead
 from crossfeed.journal.reader import Journal, SegmentReader, present_path
 from crossfeed.journal.records import REPEATED, Record, RecordKind
 
-__all__ = ["WarmUp", "warm_up_for"]
+__all__ = ["WarmUp", "ns_of", "warm_up_for"]
 
+NS: Final = 1_000_000_000
 MARGIN_NS: Final = 60_000_000_000
 """Read from this much before: updates wait for the image they join."""
 STATE_RECORDS_MAX: Final = 1_000_000
@@ -34,9 +36,9 @@ class WarmUp(Struct, frozen=True, kw_only=True):
         segment: Number of the first segment to read; 0: the first one there is.
         begun_ns: Wall time at which that segment was begun; 0 if there is none.
         start_ns: The wanted moment.
-        is_whole_run: It is the beginning of the recorder's run: everything stands as it did, ids
-            of gaps and ages of trust included. Otherwise books, sequences and trust do, and the
-            gap ledger begins there.
+        is_whole_run: It is the beginning of the recorder's run: everything stands as it did.
+            Otherwise books, sequences and trust do; the gap ledger begins there, and a hole or
+            state that is older has its beginning there.
     """
 
     segment: int = 0
@@ -120,3 +122,19 @@ def _needed_since(state: Iterable[Record], mono_ns: int) -> int:
         elif call == "stream_open" and isinstance(want, dict) and said.get("is_open") is not False:
             symbols.add((record.feed, str(want.get("symbol"))))
     return min([*opened, *(at_ns for key, at_ns in images.items() if key in symbols)])
+
+
+def ns_of(moment: int | datetime, field: str) -> int:
+    """Return a moment as ns since 1970.
+
+    Raises:
+        ConfigError: A naive datetime, or before 1970.
+    """
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise ConfigError("give an aware datetime (with a time zone)", field=field)
+        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        moment = (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1_000
+    if moment < 0:
+        raise ConfigError("must not be before 1970", field=field)
+    return moment

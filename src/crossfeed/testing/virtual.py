@@ -24,6 +24,7 @@ from typing import Final
 from msgspec import Struct
 
 from crossfeed.runtime.clock import SystemRandom
+from crossfeed.runtime.recording import Recorder
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.simulator.clock import ManualClock
 from crossfeed.simulator.faults import FaultRule, Schedule
@@ -78,12 +79,37 @@ class WorldVerdict(Struct):
         self.violations += [f"{feed} {symbol}: {one.fault}: {one.detail}" for one in found]
 
 
+class WorldClock:
+    """The clients' clock, for what asks for one. Made by the world."""
+
+    def __init__(self, world: VirtualWorld) -> None:
+        """Show the time of `world`."""
+        self._world = world
+
+    def now_ns(self) -> int:
+        """Return wall time."""
+        return self._world.now_ns()
+
+    def monotonic_ns(self) -> int:
+        """Return monotonic time."""
+        return self._world.mono_ns()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            AssertionError: Nothing that waits lives in this world.
+        """
+        raise AssertionError(f"nobody sleeps {seconds} s in virtual time")
+
+
 class VirtualWorld:
     """Simulated venues and clients under one clock that stands until `run` moves it.
 
     Attributes:
         room: The venues.
         feeds: The clients, by name.
+        wall: Their clock, for recorders.
         wall_jump_ns: Added to the clients' wall clock (fault K01).
     """
 
@@ -127,6 +153,7 @@ class VirtualWorld:
         self.feeds: dict[str, VirtualFeed] = {}
         self.wall_jump_ns = 0
         self.half_trip_ns = round(round_trip_s * NS / 2)
+        self.wall = WorldClock(self)
         self._start_ns = self.clock.now_ns()
         self._tick_ns = round(tick_s * NS)
         self._tick_due_ns = self._start_ns + self._tick_ns
@@ -210,6 +237,7 @@ class VirtualWorld:
         *,
         settings: FeedSettings | None = None,
         name: str = "",
+        recorder: Recorder | None = None,
     ) -> VirtualFeed:
         """Start a client of one venue.
 
@@ -218,11 +246,13 @@ class VirtualWorld:
             requests: (kind, unified or venue symbol) each.
             settings: How it runs; `lines=2` gives two connections.
             name: Its name if it is not the only one of its venue.
+            recorder: Records what enters it; made with `self.wall` as its clock.
         """
         name = name or venue
         assert name not in self.feeds, f"there is a feed {name!r} already"
         random = SystemRandom(zlib.crc32(f"{self.seed}/{name}".encode()))
-        feed = VirtualFeed(self, venue, requests, settings or FeedSettings(), random)
+        tap = None if recorder is None else recorder.tap(name)
+        feed = VirtualFeed(self, venue, requests, settings or FeedSettings(), random, tap)
         for symbol in feed.symbols():
             self.truth(venue, symbol)
         self.feeds[name] = feed

@@ -30,8 +30,8 @@ from crossfeed.model.ports import RandomSource
 from crossfeed.model.sequencing import SnapshotSource
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.pipeline import PureCore
+from crossfeed.runtime.recording import FeedTap, make_streams
 from crossfeed.runtime.settings import FeedSettings
-from crossfeed.runtime.streams import StreamSet
 from crossfeed.simulator.http import Response
 from crossfeed.testing.checker import BookSeen
 from crossfeed.testing.checker_recording import Recording
@@ -77,15 +77,22 @@ class VirtualFeed:
         requests: Sequence[tuple[str, str]],
         settings: FeedSettings,
         random: RandomSource,
+        tap: FeedTap | None = None,
     ) -> None:
-        """Prepare; `open` connects."""
+        """Prepare; `open` connects. What enters is recorded by `tap`, as the session does it."""
         self.world = world
         self.venue = find_venue(venue)
         self.settings = settings
         self.random = random
         self.ledger = GapLedger()
-        self.streams = StreamSet(self.venue, self.ledger, settings)
-        self.options = CodecOptions(keep_raw=settings.keep_raw)
+        self.tap = tap
+        self.streams = make_streams(self.venue, self.ledger, settings, tap)
+        self.options = CodecOptions(
+            keep_raw=settings.keep_raw,
+            api_key=settings.api_key,
+            api_secret=settings.api_secret,
+            api_passphrase=settings.api_passphrase,
+        )
         self.table = SymbolTable(venue, self.venue.builtin())
         self.recording = Recording()
         self.listeners: list[Callable[[MarketData], None]] = [self.recording.take]
@@ -108,7 +115,10 @@ class VirtualFeed:
         """Adopt the venue's own instruments; the built-in ones stand in, as in the session."""
         answer = self.serve(self.venue.instruments_request())
         with suppress(CrossfeedError):
-            self.table.adopt(self.venue.parse_instruments(answer.status, answer.body))
+            instruments = self.venue.parse_instruments(answer.status, answer.body)
+            if self.tap is not None:
+                self.tap.adopted(instruments)
+            self.table.adopt(instruments)
 
     def _with_companions(self, requests: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Add the heartbeats that prove the tail of trades, as the session does."""
@@ -343,16 +353,13 @@ class VirtualFeed:
             self._held_until_ns = self.world.mono_ns() + round(wait_s * NS)
             failed(RateLimitedError(self.venue.name, "told to wait", retry_after_s=wait_s))
             return
-        try:
-            following = core.feed_rest(
-                request,
-                status,
-                body,
-                self.world.now_ns(),
-                self.world.mono_ns(),
-                out,
-                gap_id=gap_id,
+        now_ns, mono_ns = self.world.now_ns(), self.world.mono_ns()
+        if self.tap is not None:
+            self.tap.answered(
+                core.name, request, status, body, now_ns, mono_ns, gap_id=gap_id, rest_line=""
             )
+        try:
+            following = core.feed_rest(request, status, body, now_ns, mono_ns, out, gap_id=gap_id)
         except CrossfeedError as error:
             failed(error)
             return

@@ -15,6 +15,7 @@ from crossfeed.runtime.pipeline import PureCore
 from crossfeed.simulator.memory import MemoryLink, RefusedHandshake
 from crossfeed.simulator.outgoing import Close, RawBytes
 from crossfeed.transport.limits import SlidingWindow
+from crossfeed.transport.listener import OnFrame
 from crossfeed.transport.reconnect import Backoff, ReconnectPolicy
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class VirtualLine:
         self._policy = ReconnectPolicy(backoff, feed.random)
         self._sends = SlidingWindow(limits.sends_max, limits.send_window_s)
         self._send_due_ns = 0
+        tap = feed.tap
+        self._record: OnFrame = _nothing if tap is None else tap.frames(name, _nothing)
 
     @property
     def is_up(self) -> bool:
@@ -129,12 +132,19 @@ class VirtualLine:
         self._plan_rotation(mono_ns)
         wants = [want for want in self.wants if want not in self.feed.refused]
         self.wants.update(dict.fromkeys(wants, False))
+        tap = self.feed.tap
+        if tap is not None:
+            tap.keep(self.name, "core_open", now_ns, mono_ns)
         self.core.on_open()
         self.freshness.on_open(mono_ns)
         self.freshness.listen(Pulse(self.feed.streams.table(self.name)))
         out = Output()
         self.feed.streams.line_up(self.name, wants, now_ns, mono_ns, out)
-        watch_streams(self.freshness, self.feed.streams, self.name, wants, mono_ns)
+        for want in wants:
+            if tap is not None:
+                key = f"{want.channel}/{want.symbol}"
+                tap.keep(self.name, "watch", 0, mono_ns, key=key, want=want)
+            watch_streams(self.freshness, self.feed.streams, self.name, [want], mono_ns)
         self.feed.give(out, self)
         self._subscribe(wants)
 
@@ -148,12 +158,20 @@ class VirtualLine:
 
     def _subscribe(self, wants: Sequence[Want]) -> None:
         self._asked_ns = self._world.mono_ns()
+        self._note("subscribe", wants)
         for frame in self.core.codec.subscribe(wants, self._world.now_ns()):
             self.send(frame)
+
+    def _note(self, call: str, wants: Sequence[Want]) -> None:
+        tap = self.feed.tap
+        if tap is not None:
+            key = ",".join(f"{want.channel}/{want.symbol}" for want in wants)
+            tap.keep(self.name, call, self._world.now_ns(), key=key, wants=wants)
 
     def resubscribe(self, wants: Sequence[Want]) -> None:
         """Unsubscribe and subscribe again, for new images."""
         if self.is_up:
+            self._note("unsubscribe", wants)
             for frame in self.core.codec.unsubscribe(wants, self._world.now_ns()):
                 self.send(frame)
             self.wants.update(dict.fromkeys(wants, False))
@@ -179,6 +197,9 @@ class VirtualLine:
         for want in wants:
             if want in self.wants:
                 self.wants[want] = True
+                if self.feed.tap is not None:
+                    mono_ns = self._world.mono_ns()
+                    self.feed.tap.step(self.name, "acknowledged", 0, mono_ns, want=want)
                 for flow in self.feed.streams.of(want):
                     self.freshness.acknowledged(flow.stream, self._world.mono_ns())
 
@@ -196,6 +217,7 @@ class VirtualLine:
         self._heard_ns = mono_ns
         for item in items:
             if isinstance(item, bytes):
+                self._record(item, now_ns, mono_ns)
                 self.feed.give(self.core.feed(item, now_ns, mono_ns), self)
                 if self.link is not link:
                     return
@@ -224,6 +246,8 @@ class VirtualLine:
             self.feed.rotate(self, "age")
         if mono_ns >= self.freshness.next_due_ns:
             out = Output()
+            if self.feed.tap is not None:
+                self.feed.tap.timer(self.name, "freshness", now_ns, mono_ns)
             self.freshness.on_timer(now_ns, mono_ns, out)
             self.feed.streams.review(now_ns, mono_ns, out)
             self.feed.give(out, self)
@@ -264,3 +288,7 @@ class VirtualLine:
     def _try_again(self, error: CrossfeedError, good_data_ns: int) -> None:
         decision = self._policy.on_failure(error, good_data_ns=good_data_ns)
         self._world.after(decision.wait_ns, self.connect)
+
+
+def _nothing(frame: bytes, now_ns: int, mono_ns: int) -> None:
+    """Do nothing with a frame that was recorded, or is not to be."""
