@@ -11,7 +11,7 @@ ASKS = [(101.0 + i, 1.0) for i in range(5)]
 @pytest.fixture
 def rig(rig_of):
     """Return a book whose venue cuts its images at 5 levels."""
-    rig = rig_of(limits={"window_levels": 5, "window_levels_min": 3})
+    rig = rig_of(limits={"window_levels": 5, "window_levels_min": 3, "window_check_updates": 1})
     rig.delta(100, 100).answer(100, BIDS, ASKS)
     rig.commands.clear()
     return rig
@@ -49,6 +49,18 @@ def test_a_window_that_runs_thin_is_renewed_while_the_book_stays_sound(rig):
     assert rig.gaps == []
     rig.delta(104, 104, [(96.0, 4.0)])
     assert rig.sync.sequence == 104
+
+
+def test_the_levels_left_are_counted_now_and_then(rig_of):
+    """Counting them costs; a window runs thin over many updates."""
+    rig = rig_of(limits={"window_levels": 5, "window_levels_min": 3, "window_check_updates": 4})
+    rig.delta(100, 100).answer(100, BIDS, ASKS)
+    rig.commands.clear()
+    rig.delta(101, 101, [(99.0, 0.0), (98.0, 0.0), (97.0, 0.0)])
+    for number in range(102, 105):
+        assert rig.fetches == []
+        rig.delta(number, number, [(96.0, float(number))])
+    assert len(rig.fetches) == 1
 
 
 def test_a_window_that_ran_out_is_renewed_too(rig):

@@ -1,10 +1,12 @@
 """The ladder against a plain dict, for any levels in any order."""
 
 from decimal import Decimal
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossfeed.books import ladder_side
 from crossfeed.books.ladder import Ladder
 
 PRICES = st.integers(1, 60).map(lambda ticks: ticks / 10)
@@ -95,3 +97,48 @@ def test_no_digit_is_lost_whatever_the_length(levels):
     assert got == sorted(levels, reverse=True)
     units = ladder.top_units(100)[0]
     assert units == [(int(p.scaleb(8)), int(q.scaleb(8))) for p, q in got]
+
+
+READS = st.sampled_from(["counts", "bids", "digits", "best", "thin", "nothing", "nothing"])
+
+
+@given(st.lists(st.tuples(LEVELS, READS), max_size=40), st.booleans(), st.integers(1, 5))
+def test_no_reading_changes_what_is_read(updates, is_cut, ordered):
+    """Emptied levels are cleared away at different moments: nobody sees when."""
+    with (
+        patch.object(ladder_side, "ORDERED_MIN", ordered),
+        patch.object(ladder_side, "ROOM_MIN", 4),
+    ):
+        same_at_all_times(updates, is_cut=is_cut)
+
+
+def same_at_all_times(updates, *, is_cut):
+    """Read a ladder now and then while it changes; compare with a dict."""
+    ladder, book = Ladder(1, 8), {}
+    ladder.load([(0.05, 1.0)], [(0.05, 1.0)])
+    book[0.05] = 1.0
+    for levels, read in updates:
+        assert ladder.apply(levels, levels)
+        naive(book, levels)
+        if is_cut:
+            ladder.cut(len(book))
+        ranked = sorted(book.items())
+        if read == "counts":
+            assert ladder.counts == (len(book), len(book))
+        elif read == "bids":
+            assert ladder.bids == sorted(book)
+            assert ladder.asks == sorted(-price for price in book)
+            assert ladder.bid_sizes == ladder.ask_sizes == book
+        elif read == "digits":
+            fresh = Ladder(ladder.price_scale, ladder.size_scale)
+            fresh.load(list(book.items()), list(book.items()))
+            assert ladder.top_digits(4) == fresh.top_digits(4)
+            assert ladder.top_units(4) == fresh.top_units(4)
+        elif read == "best":
+            top = (*ranked[-1], *ranked[0]) if book else None
+            assert ladder.best() == top
+        elif read == "thin":
+            assert ladder.is_thinner_than(7) == (len(book) < 7)
+        assert list(ladder.levels(is_bid=True)) == ranked[::-1]
+        assert ladder.depth(3) == (ranked[::-1][:3], ranked[:3])
+        ladder.check()

@@ -3,20 +3,18 @@
 Why floats are the keys and not integers: below 2**51 units two different decimals never share a
 float and one decimal never has two (`model.numbers`), whatever zeros or exponent the venue writes
 it with. So a float *is* the price, exactly, and turning every level into an integer first would
-only cost time: 17.0 us against 12.5 us for a recorded message of 36 levels on average, pure Python,
-`benchmarks/book_ladder.py`. Integers are made where they are wanted: `top_units` for checksums,
-`Decimal` for the exact view. A number beyond 2**51 units is kept as the `Decimal` of the venue's
-own text instead; the two compare and hash alike.
+only cost time: more than the whole of an update (`benchmarks/book_ladder.py`). Integers are made
+where they are wanted: `top_units` for checksums, `Decimal` for the exact view. A number beyond
+2**51 units is kept as the `Decimal` of the venue's own text; the two compare and hash alike.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from itertools import chain, pairwise
 from typing import Final
 
+from crossfeed.books.ladder_side import LadderSide
 from crossfeed.model.events import Level
 from crossfeed.model.numbers import SCALE_MAX, to_units
 
@@ -34,51 +32,39 @@ class Ladder:
     """Bids and asks of one book. Owned and written by one `BookSync`, read through `OrderBook`.
 
     Attributes:
-        bids: Bid prices ascending: the best is last.
-        asks: Ask prices *negated*, ascending: the best is last here too (changes happen near the
-            end, where a list is cheap to change).
-        bid_sizes: Price -> size of the bids.
+        bids: Bid prices ascending: the best is last. A look at the live list: not to be changed.
+        asks: Ask prices *negated*, ascending: the best is last here too.
+        bid_sizes: Price -> size of the bids; likewise.
         ask_sizes: Price (not negated) -> size of the asks.
         price_scale: Decimals of a price unit; raised by itself when a price needs more.
         size_scale: Decimals of a size unit; raised by itself when a size needs more.
         bid_floor: Bids below are not kept (they cannot be proven complete); 0: all are.
         ask_ceiling: Asks above are not kept; infinite: all are.
-        unknown_removals: Removals of a price the book does not hold: normal, counted.
+        unknown_removals: Removals of a price the book does not know: normal, counted.
         out_of_window: Levels not kept because of floor or ceiling.
     """
 
     __slots__ = (
+        "_asks",
+        "_bids",
         "_price_limit",
         "_size_limit",
-        "ask_ceiling",
-        "ask_sizes",
-        "asks",
-        "bid_floor",
-        "bid_sizes",
-        "bids",
         "has_wide",
-        "out_of_window",
         "price_scale",
         "size_scale",
-        "unknown_removals",
     )
 
     def __init__(self, price_scale: int = 8, size_scale: int = 8) -> None:
         """Start empty, with the instrument's decimals of price and size (0..18)."""
-        self.bids: list[float] = []
-        self.asks: list[float] = []
-        self.bid_sizes: dict[float, float] = {}
-        self.ask_sizes: dict[float, float] = {}
-        self.bid_floor = 0.0
-        self.ask_ceiling = _NO_LIMIT
-        self.unknown_removals = 0
-        self.out_of_window = 0
+        self._bids = LadderSide(1)
+        self._asks = LadderSide(-1)
         self.has_wide = False
         self.set_scales(price_scale, size_scale)
 
     def __repr__(self) -> str:
         """Return the number of levels and the top."""
-        return f"Ladder({len(self.bids)} bids, {len(self.asks)} asks, top {self.best()})"
+        bids, asks = self.counts
+        return f"Ladder({bids} bids, {asks} asks, top {self.best()})"
 
     def set_scales(self, price_scale: int, size_scale: int) -> None:
         """Take over the instrument's decimals (they change when a tick size changes)."""
@@ -88,6 +74,9 @@ class Ladder:
         self.size_scale = size_scale
         self._price_limit = _UNITS_MAX / _POWERS[price_scale]
         self._size_limit = _UNITS_MAX / _POWERS[size_scale]
+        for side in (self._bids, self._asks):
+            side.texts.clear()
+            side.row = None
 
     def apply(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """Set levels in the order given; size 0 removes.
@@ -97,78 +86,22 @@ class Ladder:
             changed in part and the caller must `apply_exact` the same message (sizes are absolute,
             so doing it again from the start gives the right book).
 
-        Cost: about 0.4 us a level.
+        Cost: see `LadderSide.apply`.
         """
-        return self._apply_bids(bids) and self._apply_asks(asks)
-
-    def _apply_bids(self, levels: Sequence[Level]) -> bool:
-        prices, sizes, size_limit = self.bids, self.bid_sizes, self._size_limit
-        for price, size in levels:
-            if size:
-                if price not in sizes:
-                    if price < self.bid_floor:
-                        self.out_of_window += 1
-                        continue
-                    if price >= self._price_limit:
-                        return False
-                    insort(prices, price)
-                sizes[price] = size
-                if size >= size_limit:
-                    return False
-            elif price in sizes:
-                del sizes[price]
-                del prices[bisect_left(prices, price)]
-            else:
-                self.unknown_removals += 1
-        return True
-
-    def _apply_asks(self, levels: Sequence[Level]) -> bool:
-        prices, sizes, size_limit = self.asks, self.ask_sizes, self._size_limit
-        for price, size in levels:
-            if size:
-                if price not in sizes:
-                    if price > self.ask_ceiling:
-                        self.out_of_window += 1
-                        continue
-                    if price >= self._price_limit:
-                        return False
-                    insort(prices, -price)
-                sizes[price] = size
-                if size >= size_limit:
-                    return False
-            elif price in sizes:
-                del sizes[price]
-                del prices[bisect_left(prices, -price)]
-            else:
-                self.unknown_removals += 1
-        return True
+        prices, sizes = self._price_limit, self._size_limit
+        return not (
+            (bids and not self._bids.apply(bids, prices, sizes))
+            or (asks and not self._asks.apply(asks, prices, sizes))
+        )
 
     def apply_exact(self, bids: Iterable[ExactLevel], asks: Iterable[ExactLevel]) -> None:
         """Set levels from the venue's own decimals; as `apply`, whatever their length."""
-        for price, size in bids:
-            self._set(self.bids, self.bid_sizes, price, size, 1)
-        for price, size in asks:
-            self._set(self.asks, self.ask_sizes, price, size, -1)
-
-    def _set(
-        self,
-        prices: list[float],
-        sizes: dict[float, float],
-        exact_price: Decimal,
-        exact_size: Decimal,
-        sign: int,
-    ) -> None:
-        price = self._number(exact_price, self._price_limit)
-        if not exact_size:
-            if price in sizes:
-                del sizes[price]
-                del prices[bisect_left(prices, sign * price)]
-            return
-        if price not in sizes:
-            if price < self.bid_floor if sign > 0 else price > self.ask_ceiling:
-                return
-            insort(prices, sign * price)
-        sizes[price] = self._number(exact_size, self._size_limit)
+        for side, levels in ((self._bids, bids), (self._asks, asks)):
+            for price, size in levels:
+                side.set(
+                    self._number(price, self._price_limit), self._number(size, self._size_limit)
+                )
+            side.order()
 
     def _number(self, exact: Decimal, limit: float) -> float:
         """Return the float of a decimal, or the decimal itself where no float is exact.
@@ -194,9 +127,8 @@ class Ladder:
                 continue
             if max(sizes) >= self._price_limit or max(sizes.values()) >= self._size_limit:
                 return False
-        self.bid_sizes, self.ask_sizes = bid_sizes, ask_sizes
-        self.bids = sorted(bid_sizes)
-        self.asks = sorted([-price for price in ask_sizes])
+        self._bids.fill(bid_sizes)
+        self._asks.fill(ask_sizes)
         return True
 
     def load_exact(self, bids: Iterable[ExactLevel], asks: Iterable[ExactLevel]) -> None:
@@ -206,41 +138,85 @@ class Ladder:
 
     def clear(self) -> None:
         """Forget all levels and the window; scales and counters stay."""
-        self.bids, self.asks = [], []
-        self.bid_sizes, self.ask_sizes = {}, {}
-        self.bid_floor, self.ask_ceiling = 0.0, _NO_LIMIT
+        self._bids.clear()
+        self._asks.clear()
         self.has_wide = False
 
     def cut(self, depth: int) -> int:
-        """Keep only the best `depth` levels of each side; return how many were cut off."""
-        cut = 0
-        for prices, sizes, sign in (
-            (self.bids, self.bid_sizes, 1),
-            (self.asks, self.ask_sizes, -1),
-        ):
-            excess = len(prices) - depth
-            if excess > 0:
-                for price in prices[:excess]:
-                    del sizes[sign * price]
-                del prices[:excess]
-                cut += excess
-        return cut
+        """Keep only the best `depth` levels of each side; return how many were cut off.
+
+        A book that was cut once is counted after each message: its emptied levels are cleared away
+        at once from then on.
+        """
+        return self._bids.cut(depth) + self._asks.cut(depth)
 
     def limit_window(self, bid_floor: float, ask_ceiling: float) -> None:
         """Keep only levels within these prices from now on; what lies outside is dropped.
 
         A REST snapshot that was cut at n levels says nothing about what lies beyond its last one.
         """
-        self.bid_floor, self.ask_ceiling = bid_floor, ask_ceiling
-        below = bisect_left(self.bids, bid_floor)
-        above = bisect_left(self.asks, -ask_ceiling)
-        for price in self.bids[:below]:
-            del self.bid_sizes[price]
-        for price in self.asks[:above]:
-            del self.ask_sizes[-price]
-        del self.bids[:below]
-        del self.asks[:above]
-        self.out_of_window += below + above
+        self._bids.limit(bid_floor)
+        self._asks.limit(-ask_ceiling)
+
+    # ── reading ─────────────────────────────────────────────────────────────
+
+    @property
+    def bids(self) -> list[float]:
+        """Bid prices; see the class."""
+        return self._bids.ordered()
+
+    @property
+    def asks(self) -> list[float]:
+        """Negated ask prices; see the class."""
+        return self._asks.ordered()
+
+    @property
+    def bid_sizes(self) -> dict[float, float]:
+        """Sizes of the bids; see the class."""
+        self._bids.sweep()
+        return self._bids.sizes
+
+    @property
+    def ask_sizes(self) -> dict[float, float]:
+        """Sizes of the asks; see the class."""
+        self._asks.sweep()
+        return self._asks.sizes
+
+    @property
+    def bid_floor(self) -> float:
+        """Lowest bid kept; see the class."""
+        return self._bids.worst
+
+    @bid_floor.setter
+    def bid_floor(self, price: float) -> None:
+        self._bids.worst = price
+
+    @property
+    def ask_ceiling(self) -> float:
+        """Highest ask kept; see the class."""
+        return -self._asks.worst
+
+    @ask_ceiling.setter
+    def ask_ceiling(self, price: float) -> None:
+        self._asks.worst = -price
+
+    @property
+    def unknown_removals(self) -> int:
+        """Removals of unknown prices; see the class."""
+        return self._bids.unknown + self._asks.unknown
+
+    @unknown_removals.setter
+    def unknown_removals(self, count: int) -> None:
+        self._bids.unknown, self._asks.unknown = count, 0
+
+    @property
+    def out_of_window(self) -> int:
+        """Levels not kept; see the class."""
+        return self._bids.outside + self._asks.outside
+
+    @out_of_window.setter
+    def out_of_window(self, count: int) -> None:
+        self._bids.outside, self._asks.outside = count, 0
 
     @property
     def has_window(self) -> bool:
@@ -249,31 +225,35 @@ class Ladder:
 
     def best(self) -> tuple[float, float, float, float] | None:
         """Return (bid price, bid size, ask price, ask size), None while a side is empty."""
-        if not (self.bids and self.asks):
+        bids, asks = self._bids, self._asks
+        if not (bids.keys and asks.keys):
             return None
-        bid, ask = self.bids[-1], -self.asks[-1]
-        top = (bid, self.bid_sizes[bid], ask, self.ask_sizes[ask])
+        bid, ask = bids.keys[-1], -asks.keys[-1]
+        top = (bid, bids.sizes[bid], ask, asks.sizes[ask])
         return (
             (float(top[0]), float(top[1]), float(top[2]), float(top[3])) if self.has_wide else top
         )
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Levels of (bids, asks). Cost O(1)."""
-        return len(self.bids), len(self.asks)
+        """Levels of (bids, asks). Cost O(levels)."""
+        return self._bids.count, self._asks.count
+
+    def is_thinner_than(self, count: int) -> bool:
+        """Say whether a side has fewer levels than `count`. Cost O(count)."""
+        return not (self._bids.holds(count) and self._asks.holds(count))
 
     def levels(self, *, is_bid: bool) -> Iterator[Level]:
         """Yield one side as (price, size), best first. Valid until the next change."""
-        prices, sizes = (self.bids, self.bid_sizes) if is_bid else (self.asks, self.ask_sizes)
-        for key in reversed(prices):
-            price = key if is_bid else -key
-            yield (float(price), float(sizes[price])) if self.has_wide else (price, sizes[price])
+        side = self._bids if is_bid else self._asks
+        levels = side.levels()
+        if self.has_wide:
+            return ((float(price), float(size)) for price, size in levels)
+        return levels
 
     def depth(self, count: int) -> tuple[list[Level], list[Level]]:
         """Return the best `count` (bids, asks) as (price, size), best first. Cost O(count)."""
-        bid_sizes, ask_sizes = self.bid_sizes, self.ask_sizes
-        bids = [(price, bid_sizes[price]) for price in self.bids[: -count - 1 : -1]]
-        asks = [(-price, ask_sizes[-price]) for price in self.asks[: -count - 1 : -1]]
+        bids, asks = self._bids.top(count), self._asks.top(count)
         if self.has_wide:
             bids = [(float(price), float(size)) for price, size in bids]
             asks = [(float(price), float(size)) for price, size in asks]
@@ -281,11 +261,9 @@ class Ladder:
 
     def depth_exact(self, count: int) -> tuple[list[ExactLevel], list[ExactLevel]]:
         """Return the best `count` (bids, asks) as exact decimals, best first."""
-        bids = [(price, self.bid_sizes[price]) for price in self.bids[: -count - 1 : -1]]
-        asks = [(-price, self.ask_sizes[-price]) for price in self.asks[: -count - 1 : -1]]
         return (
-            [(_decimal(price), _decimal(size)) for price, size in bids],
-            [(_decimal(price), _decimal(size)) for price, size in asks],
+            [(_decimal(price), _decimal(size)) for price, size in self._bids.top(count)],
+            [(_decimal(price), _decimal(size)) for price, size in self._asks.top(count)],
         )
 
     def top_units(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -293,8 +271,7 @@ class Ladder:
 
         The scales rise first if a number needs more decimals than they have.
         """
-        bids = [(price, self.bid_sizes[price]) for price in self.bids[: -count - 1 : -1]]
-        asks = [(-price, self.ask_sizes[-price]) for price in self.asks[: -count - 1 : -1]]
+        bids, asks = self._bids.top(count), self._asks.top(count)
         try:
             return self._units(bids), self._units(asks)
         except ValueError:
@@ -303,10 +280,29 @@ class Ladder:
             return self._units(bids), self._units(asks)
 
     def top_digits(self, count: int) -> tuple[bytes, bytes]:
-        """Return the digits of `top_units`, (bids, asks): price and size of each level in a row."""
-        bids, asks = self.top_units(count)
-        low, high = tuple(chain.from_iterable(bids)), tuple(chain.from_iterable(asks))
-        return b"%d" * len(low) % low, b"%d" * len(high) % high
+        """Return the digits of `top_units`, (bids, asks): price and size of each level in a row.
+
+        The digits of a level are remembered: most of a book's top is as it was a message ago.
+        """
+        try:
+            return self._row(self._bids, count), self._row(self._asks, count)
+        except ValueError:
+            self.top_units(count)  # the scales rise
+            return self._row(self._bids, count), self._row(self._asks, count)
+
+    def _row(self, side: LadderSide, count: int) -> bytes:
+        row = side.row
+        if row is not None and row[0] == count:
+            return row[1]
+        side.keep_swept()
+        keys, texts = side.keys[: -count - 1 : -1], side.texts
+        for key in keys:
+            if key not in texts:
+                price = side.sign * key
+                texts[key] = b"%d%d" % self._units([(price, side.sizes[price])])[0]
+        digits = b"".join([texts[key] for key in keys])
+        side.row = (count, digits)
+        return digits
 
     def _units(self, levels: list[Level]) -> list[tuple[int, int]]:
         price_power, size_power = _POWERS[self.price_scale], _POWERS[self.size_scale]
@@ -350,14 +346,8 @@ class Ladder:
 
     def check(self) -> None:
         """Assert what must always hold. Cost O(levels); for tests and after a rebuild."""
-        for prices, sizes, sign in (
-            (self.bids, self.bid_sizes, 1),
-            (self.asks, self.ask_sizes, -1),
-        ):
-            assert len(prices) == len(sizes), "a price without a size or the reverse"
-            assert all(a < b for a, b in pairwise(prices)), "prices out of order"
-            assert all(sign * price in sizes for price in prices), "a price without a size"
-            assert all(size > 0 for size in sizes.values()), "a level of size 0"
+        self._bids.check()
+        self._asks.check()
 
 
 def _decimal(number: object) -> Decimal:

@@ -50,6 +50,8 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         window_levels: A side of a REST image with at least so many levels may be cut by the venue:
             it is known only as far as its last level. 0: images are whole.
         window_levels_min: A cut side with fewer levels left is refreshed by a new image.
+        window_check_updates: The levels left are counted each time a side is empty, and when the
+            top moves with every n-th update.
         reconnect_quiet_s: After a reconnect without any update for this long an image proves the
             book.
     """
@@ -63,6 +65,7 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     crossed_max_s: float = 60.0
     window_levels: int = 1_000
     window_levels_min: int = 20
+    window_check_updates: int = 16
     reconnect_quiet_s: float = 2.0
 
 

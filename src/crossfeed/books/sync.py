@@ -179,14 +179,14 @@ class BookSync:
     ) -> None:
         """Emit a top that moved as a quote, unless it is crossed or a side is empty."""
         self._top = top
-        ladder, mono_ns = self.ladder, event.ts_mono_ns
-        if self._window_min and min(ladder.counts) < self._window_min:
-            self._refresh(mono_ns, out)
+        is_due = top is None or not self._applied % self._limits.window_check_updates
+        if is_due and self.ladder.is_thinner_than(self._window_min):
+            self._refresh(event.ts_mono_ns, out)
         if top is None:
             return
         bid, ask, crossing = top[0], top[2], self._crossing
         is_odd = bid >= ask or not crossing.is_calm
-        if is_odd and crossing.judge(bid, ask, event.ts_recv_ns, mono_ns, out):
+        if is_odd and crossing.judge(bid, ask, event.ts_recv_ns, event.ts_mono_ns, out):
             return
         if self.wants_quotes:
             out.events.append(quote_of(top, event, self.trust, self.sequence))

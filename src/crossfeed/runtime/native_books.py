@@ -67,10 +67,9 @@ class NativeLadder(Ladder):
         unknown, outside = self.unknown_removals, self.out_of_window
         self._levels = None
         self.unknown_removals, self.out_of_window = unknown, outside
-        _PURE.bids.__set__(self, levels.keys()[0])
-        _PURE.asks.__set__(self, levels.keys()[1])
-        _PURE.bid_sizes.__set__(self, levels.sizes()[0])
-        _PURE.ask_sizes.__set__(self, levels.sizes()[1])
+        bid_sizes, ask_sizes = levels.sizes()
+        self._bids.fill(bid_sizes)
+        self._asks.fill(ask_sizes)
 
     def apply(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """See `Ladder.apply`."""
@@ -152,9 +151,13 @@ class NativeLadder(Ladder):
         """See `Ladder.counts`."""
         levels = self._levels
         if levels is None:
-            return len(self.bids), len(self.asks)
+            return super().counts
         counts: tuple[int, int] = levels.counts()
         return counts
+
+    def is_thinner_than(self, count: int) -> bool:
+        """See `Ladder.is_thinner_than`."""
+        return super().is_thinner_than(count) if self._levels is None else min(self.counts) < count
 
     def levels(self, *, is_bid: bool) -> Iterator[Level]:
         """See `Ladder.levels`."""
