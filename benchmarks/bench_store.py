@@ -56,6 +56,7 @@ def columns(count: int, first: int) -> Rows:
         "trade_id": np.arange(first, first + count),
         "price_scale": np.full(count, 2, np.int16),
         "size_scale": np.full(count, 5, np.int16),
+        "long_decimals": [None] * count,
     }
     return Rows(values, count, [])
 

@@ -1,16 +1,23 @@
 """A store answers what users ask, and nothing they should not ask."""
 
+import importlib.util
+import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from crossfeed import store as store_package
-from crossfeed.errors import ConfigError, StoreError
+from crossfeed.errors import ConfigError, StoreError, UnknownSymbolError, UnknownVenueError
 from crossfeed.store import StoreWriter
 from crossfeed.store.query import Store, exact
 from crossfeed.testing.events import EPOCH_NS, delta, quote, snapshot, ticker, trade
+from crossfeed.venues.registry import find_venue
 
 Fill = Callable[..., Store]
 KRAKEN = {"exchange": "kraken", "symbol": "BTCUSDT"}
@@ -27,7 +34,8 @@ def test_time_and_venue_select(fill: Fill) -> None:
     ]
     later = store.trades("BTCUSDT", "2023-11-14T22:13:23", venue="binance")
     assert later["trade_id"].to_pylist() == [3, 4]
-    assert store.trades("ETH/USDT").num_rows == 0
+    with pytest.raises(UnknownSymbolError, match="ETH/USDT"):
+        store.trades("ETH/USDT")
 
 
 @pytest.mark.parametrize("moment", ["yesterday", "2023-13-01", datetime(2023, 1, 1)])  # noqa: DTZ001
@@ -135,8 +143,9 @@ def test_names_are_never_code(fill: Fill, symbol: str) -> None:
     store = fill(trade(1), trade(2, symbol=symbol))
     assert store.trades(symbol)["trade_id"].to_pylist() == [2]
     assert store.candles(symbol, "1m").num_rows == 1
-    assert store.trades("BTC/USDT", venue=symbol).num_rows == 0
-    assert store.book(symbol, 0, venue=symbol).num_rows == 0
+    with pytest.raises(UnknownVenueError, match="there is binance"):
+        store.trades("BTC/USDT", venue=symbol)
+    assert store.book(symbol, 0, venue="binance").num_rows == 0
     assert store.trades().num_rows == 2
 
 
@@ -228,3 +237,118 @@ def test_damaged_file_is_told(folder: Path, fill: Fill) -> None:
     file.write_bytes(b"PAR1 nothing PAR1")
     with pytest.raises(StoreError, match="parquet"):
         store.trades()
+
+
+def test_times_as_people_have_them(fill: Fill) -> None:
+    """Text, date, aware datetime, digits, numpy: the same moment."""
+    store = fill(*(trade(n, n * 1000, event_ms=n * 1000) for n in range(4)))
+    at = datetime.fromtimestamp(EPOCH_NS / 1e9, UTC) + timedelta(seconds=2)
+    moments = (
+        at,
+        at.isoformat(),
+        at.strftime("%Y-%m-%d %H:%M:%S"),
+        at.astimezone(timezone(timedelta(hours=-5))),
+        str(EPOCH_NS + 2 * 10**9),
+        np.datetime64(EPOCH_NS + 2 * 10**9, "ns"),
+    )
+    for moment in moments:
+        assert store.trades(start=moment)["trade_id"].to_pylist() == [2, 3], moment
+    assert store.trades(start=at.date()).num_rows == 4
+    assert store.trades(start=at.date() + timedelta(days=1)).num_rows == 0
+
+
+def test_names_nowhere_in_the_store_are_told(fill: Fill) -> None:
+    """A typing mistake is no empty answer; a market without rows in that time is one."""
+    store = fill(trade(1), quote(1, 2, exchange="kraken"))
+    asked = (
+        lambda: store.trades("BTC/USD"),
+        lambda: store.candles("BTCUSD", "1m"),
+        lambda: store.vwap("BTC/USD", "1m"),
+        lambda: store.gaps("BTC/USD"),
+        lambda: store.spread("BTC/USD", "1s"),
+        lambda: store.book("BTC/USD", 0, venue="binance"),
+    )
+    for ask in asked:
+        with pytest.raises(UnknownSymbolError, match="there is BTC"):
+            ask()
+    with pytest.raises(UnknownVenueError, match="there is kraken"):
+        store.quotes("BTC/USDT", venue="krakn")
+    with pytest.raises(ConfigError, match="no kind 'trade'"):
+        store.rows("trade")
+    assert store.trades("BTC/USDT", venue="kraken").num_rows == 0
+    assert store.trades("BTC/USDT", end=0).num_rows == 0
+
+
+def test_view_that_is_missing_is_told_with_those_there_are(fill: Fill) -> None:
+    """And a wrong column with the column."""
+    store = fill(trade(1))
+    with pytest.raises(StoreError, match=r"trade .*there are trades, agg_trades.*contents"):
+        store.sql("FROM trade")
+    with pytest.raises(StoreError, match="prize"):
+        store.sql("SELECT prize FROM trades")
+
+
+def test_contents(fill: Fill) -> None:
+    """What is there, without reading it."""
+    store = fill(trade(1, 1000), trade(2, 2000), quote(1, 2, 3000, exchange="kraken"))
+    rows = store.contents().to_pylist()
+    assert [(row["kind"], row["venue"], row["rows"]) for row in rows] == [
+        ("quotes", "kraken", 1),
+        ("trades", "binance", 2),
+    ]
+    assert rows[1]["last"] - rows[1]["first"] == timedelta(seconds=1)
+    assert store.sql("FROM contents").num_rows == 2
+
+
+def test_book_reads_only_from_the_last_image_on(folder: Path) -> None:
+    """Days before it are not touched; a change that came after midnight still counts."""
+    day_ms, damaged = 86_400_000, []
+    with StoreWriter(folder) as writer:
+        writer.write("z", [snapshot(1, [(1.5, 1.0)], [(9.5, 1.0)], 0, event_ms=0)])
+        damaged = list(folder.rglob("*.parquet"))
+        writer.write("b", [delta(2, 2, [(1.5, 1.0)], [], day_ms, event_ms=day_ms)])
+        at = 2 * day_ms
+        writer.write(
+            "c",
+            [
+                snapshot(3, [(2.0, 1.0)], [(8.0, 1.0)], at, event_ms=at),
+                delta(4, 4, [(2.5, 1.0)], [], at + 1, event_ms=day_ms + 5),
+            ],
+        )
+    damaged[0].write_bytes(b"no longer there")
+    with Store(folder) as store:
+        book = store.book("BTC/USDT", EPOCH_NS + 3 * day_ms * 10**6, venue="binance")
+        assert book["price"].to_pylist() == [2.5, 2.0, 8.0]
+        assert book["quantity"].to_pylist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "size", ["0.000000000000000001", "1.234567890123456789", "12.345678901234567891", "1" * 25]
+)
+def test_sizes_of_18_decimals_are_exact(fill: Fill, size: str) -> None:
+    """Beyond what a float holds: the venue's own text, back to the last digit."""
+    find_venue("binance")  # its reader of frames
+    event = replace(trade(1, quantity=float(size)), raw=trade_frame(size))
+    assert event.exact["quantity"] == Decimal(size)
+    store = fill(event, trade(2, quantity=0.3))
+    answer = store.trades()
+    assert exact(answer, "quantity") == [Decimal(size), Decimal("0.3")]
+    assert exact(answer, "price") == [100, 100]
+    assert answer["quantity"].to_pylist()[0] == pytest.approx(float(size), rel=1e-15)
+
+
+def trade_frame(size: str) -> bytes:
+    """Make a frame of Binance's, from which the exact numbers are read."""
+    fields = {"e": "trade", "E": 1, "s": "BTCUSDT", "t": 1, "p": "100.0", "q": size, "T": 1}
+    return json.dumps(fields | {"m": True, "M": True}).encode()
+
+
+def test_other_packages_take_the_answer(fill: Fill) -> None:
+    """Pandas, polars and numpy, as the how-to says; each where it is installed."""
+    answer = fill(trade(1, quantity=0.5), trade(2, quantity=0.25)).trades("BTC/USDT")
+    assert answer["price"].to_numpy().sum() == 200.0
+    for name in ("pandas", "polars"):
+        if importlib.util.find_spec(name) is None:
+            continue
+        frame = answer.to_pandas() if name == "pandas" else import_module(name).from_arrow(answer)
+        assert frame["quantity"].sum() == 0.75

@@ -14,12 +14,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossfeed.store.tables import exact
 from crossfeed.store.writer import Commit, StoreWriter
 
 if TYPE_CHECKING:
     from crossfeed.store.query import Store
 
-__all__ = ["Commit", "StoreWriter", "open"]
+__all__ = ["Commit", "StoreWriter", "exact", "open"]
 
 
 def open(path: str | Path) -> Store:  # noqa: A001 - read as `store.open`, like `gzip.open`

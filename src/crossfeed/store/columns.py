@@ -151,6 +151,11 @@ def add_numbers(
         if isinstance(found.scale, int)
         else found.scale
     )
+    texts = columns.setdefault("long_decimals", [None] * filled.shape[1])
+    for row, decimals in found.long.items():
+        said: dict[str, str] = msgspec.json.decode(texts[row]) if texts[row] else {}
+        said |= {name: str(each) for name, each in zip(names, decimals, strict=True)}
+        texts[row] = msgspec.json.encode(said).decode()
     return found.refused
 
 

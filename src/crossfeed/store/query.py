@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import difflib
 import tempfile
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Self
 
-import msgspec
-
-from crossfeed.errors import ConfigError, StoreError
-from crossfeed.model.instrument import Instrument
+from crossfeed.errors import ConfigError, StoreError, UnknownSymbolError, UnknownVenueError
 from crossfeed.store.layout import Commit, StoredFile, read_commits
 from crossfeed.store.moments import Moment, interval_ns, moment_ns
 from crossfeed.store.packages import package
 from crossfeed.store.schema import KINDS
-from crossfeed.store.views import BARS, MACROS, kind_select, literal, view_name
+from crossfeed.store.tables import contents_table, exact, instrument_table
+from crossfeed.store.views import (
+    BARS,
+    MACROS,
+    book_select,
+    kind_select,
+    literal,
+    spread_select,
+    view_name,
+)
 
 __all__ = ["Store", "exact"]
 
+DAY_NS: Final = 86_400 * 10**9
+NS_MAX: Final = 2**63 - 1
+NAMED_MAX: Final = 5
+_MARKET: Final = "venue = $venue AND $symbol IN (symbol, unified)"
+ORDER: Final = "ts_ns, venue, ts_recv_ns"
+ORDERS: Final = {
+    "trades": "ts_ns, venue, trade_id",
+    "agg_trades": "ts_ns, venue, trade_id",
+    "quotes": "ts_ns, venue, update_id",
+    # Changes of a book are only right in the order of arrival.
+    "books": "ts_recv_ns, venue, event, row_number",
+}
 _NOBODY: Final[dict[tuple[str, str], list[StoredFile]]] = {("", ""): []}
-_INSTRUMENT_FIELDS: Final = tuple(Instrument.__struct_fields__)
 
 
 class Store:
@@ -89,7 +106,8 @@ class Store:
         for kind, files in self._files.items():
             select = kind_select(self.root, kind, files)
             self._run(f"CREATE OR REPLACE VIEW {view_name(kind)} AS {select}")
-        self._connection.register("instruments", _instrument_table(self._commits))
+        self._connection.register("instruments", instrument_table(self._commits))
+        self._connection.register("contents", contents_table(self.files()))
         for macro in MACROS:
             self._run(macro)
 
@@ -127,9 +145,11 @@ class Store:
 
         Raises:
             ConfigError: A time that cannot be read.
+            UnknownSymbolError: Nothing of that symbol is stored, whatever the time.
+            UnknownVenueError: Nothing of that venue is.
             StoreError: A file is damaged.
         """
-        return self._select("trades", symbol, start, end, venue, order="ts_ns, venue, trade_id")
+        return self._select("trades", symbol, start, end, venue, order=ORDERS["trades"])
 
     def quotes(
         self,
@@ -140,7 +160,29 @@ class Store:
         venue: str | None = None,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return best bids and asks in the order of time; see `trades`."""
-        return self._select("quotes", symbol, start, end, venue, order="ts_ns, venue, update_id")
+        return self._select("quotes", symbol, start, end, venue, order=ORDERS["quotes"])
+
+    def rows(
+        self,
+        kind: str,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        venue: str | None = None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Return what was stored of any kind ("agg_trades", "tickers", "books"...) by time.
+
+        Raises:
+            ConfigError: No such kind, or what `trades` raises.
+        """
+        if kind not in KINDS:
+            raise ConfigError(f"no kind {kind!r}: {', '.join(KINDS)}", field="kind")
+        return self._select(kind, symbol, start, end, venue, order=ORDERS.get(kind, ORDER))
+
+    def contents(self) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Return what is there: rows, bytes, first and last time by kind, venue, symbol and day."""
+        return contents_table(self.files())
 
     def gaps(
         self,
@@ -151,6 +193,7 @@ class Store:
         venue: str | None = None,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return the holes of the feed, each as last known, in the order they were found."""
+        self._check(symbol, venue)
         where, values = _where(symbol, start, end, venue, time="ts_found_ns")
         asked = f"SELECT * FROM gaps{where} ORDER BY ts_found_ns, gap_id"  # noqa: S608
         return self._current(lambda: self._run(asked, values))
@@ -200,22 +243,69 @@ class Store:
         Raises:
             ConfigError: A time that cannot be read.
         """
-        values = {"venue": venue, "symbol": symbol, "at": moment_ns(at)}
-        asked = "SELECT * FROM book_at($venue, $symbol, make_timestamp_ns($at))"
-        return self._current(lambda: self._run(asked, values))
+        at_ns = moment_ns(at)
+        self._check(symbol, venue)
+        values = {"venue": venue, "symbol": symbol, "at": at_ns}
 
-    def spread(self, symbol: str, interval: str) -> Any:  # noqa: ANN401 - pyarrow
+        def ask() -> Any:  # noqa: ANN401 - pyarrow brings no types
+            files = self._since_image(symbol, venue, at_ns)
+            source = f"({kind_select(self.root, 'books', files)})"
+            return self._run(book_select(source, where=_MARKET, at="$at"), values)
+
+        return self._current(ask)
+
+    def _since_image(self, symbol: str, venue: str, at_ns: int) -> list[StoredFile]:
+        """Return the files from the last image before a moment on: days are asked backwards."""
+        chosen: list[StoredFile] = []
+        # A venue's clock may be ahead of ours: files are known by its times, the moment by ours.
+        files = self._chosen("books", symbol, None, min(at_ns + DAY_NS, NS_MAX), venue)
+        days = sorted({file.date for file in files}, reverse=True)
+        values = {"venue": venue, "symbol": symbol, "at": at_ns}
+        for day in days:
+            part = [file for file in files if file.date == day]
+            chosen += part
+            source = kind_select(self.root, "books", part)
+            found = self._run(
+                f"SELECT count(*) FROM ({source}) WHERE {_MARKET} AND is_snapshot "  # noqa: S608
+                "AND ts_recv_ns <= $at",
+                values,
+            )
+            if found[0][0].as_py():
+                # A message of the day before may have come after midnight.
+                earlier = [each for each in files if each.date < day]
+                newest = max((each.date for each in earlier), default="")
+                return chosen + [each for each in earlier if each.date == newest]
+        return chosen
+
+    def spread(
+        self,
+        symbol: str,
+        interval: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return the best bid and ask over all venues per interval, and who has them.
 
         Each venue takes part with its last sound quote of the interval; negative spreads are
         crossings between venues.
 
         Raises:
-            ConfigError: An interval that cannot be read.
+            ConfigError: An interval or time that cannot be read.
+            UnknownSymbolError: Nothing of that unified symbol is stored.
         """
-        width = f"{interval_ns(interval) // 1000} microseconds"
-        asked = "SELECT * FROM spread($width) WHERE unified = $symbol"
-        return self._current(lambda: self._run(asked, {"width": width, "symbol": symbol}))
+        width = interval_ns(interval)
+        self._check(symbol, None)
+        where, values = _where(symbol, start, end, None)
+        span = _ns(start, end)
+
+        def ask() -> Any:  # noqa: ANN401 - pyarrow brings no types
+            source = kind_select(self.root, "quotes", self._chosen("quotes", symbol, *span, None))
+            bucket = f"ts_ns // {width} * {width}"
+            return self._run(
+                spread_select(f"({source})", bucket, where.removeprefix(" WHERE ")), values
+            )
+
+        return self._current(ask)
 
     def _bars(
         self,
@@ -226,6 +316,7 @@ class Store:
         venue: str | None,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         width = interval_ns(interval)
+        self._check(symbol, venue)
         markets: dict[tuple[str, str], list[StoredFile]] = {}
         for file in self._chosen("trades", symbol, *_ns(*span), venue):
             markets.setdefault((file.venue, file.symbol), []).append(file)
@@ -264,6 +355,7 @@ class Store:
         *,
         order: str,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        self._check(symbol, venue)
         where, values = _where(symbol, start, end, venue)
 
         def ask() -> Any:  # noqa: ANN401 - pyarrow brings no types
@@ -284,6 +376,23 @@ class Store:
                 raise
             self.refresh()
             return ask()
+
+    def _check(self, symbol: str | None, venue: str | None) -> None:
+        """Tell a name that is nowhere in the store from a market without rows.
+
+        Raises:
+            UnknownSymbolError: No file has the symbol; the nearest ones are named.
+            UnknownVenueError: No file has the venue.
+        """
+        files = self.files()
+        venues = {file.venue for file in files}
+        if venue is not None and venues and venue not in venues:
+            said = _nearest(venue, venues)
+            raise UnknownVenueError(f"{self.root}: nothing of venue {venue[:80]!r}{said}")
+        names = {name for file in files for name in (file.symbol, *file.unified) if name}
+        if symbol is not None and names and symbol not in names:
+            said = _nearest(symbol, names)
+            raise UnknownSymbolError(f"{self.root}: nothing of {symbol[:80]!r}{said}")
 
     def _chosen(
         self,
@@ -307,6 +416,11 @@ class Store:
         try:
             relation = self._connection.sql(query, params=parameters or None)
             return None if relation is None else relation.to_arrow_table()
+        except self._duckdb.CatalogException as error:
+            first = str(error).partition("\n")[0]
+            views = ", ".join([*map(view_name, KINDS), "gaps", "instruments", "contents"])
+            tables = "ohlcv(...), vwap(...), book_at(...), spread(...)"
+            raise StoreError(f"query: {first} (there are {views}, {tables})") from error
         except self._duckdb.Error as error:
             raise StoreError(f"query: {error}") from error
 
@@ -322,29 +436,6 @@ class Store:
         connection.execute(f"SET allowed_directories = [{literal(str(self.root))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-
-
-def exact(table: Any, name: str) -> list[Decimal | None]:  # noqa: ANN401 - pyarrow
-    """Return a price or size column of an answer as the venue's decimals, no digit lost.
-
-    Args:
-        table: An answer that still has the stored integers (`price_ticks`, `price_scale`).
-        name: "price", "quantity", "bid_price", "open", ...
-
-    Raises:
-        ConfigError: The table has no such integers.
-    """
-    aliases = {"quantity": "size_lots", "volume": "volume_lots"}
-    lots = aliases.get(name, name.replace("_quantity", "_size") + "_lots")
-    column, scale = (
-        (f"{name}_ticks", "price_scale")
-        if f"{name}_ticks" in table.column_names
-        else (lots, "size_scale")
-    )
-    if column not in table.column_names or scale not in table.column_names:
-        raise ConfigError(f"the table has no exact {name} (it needs {column} and {scale})")
-    pairs = zip(table[column].to_pylist(), table[scale].to_pylist(), strict=True)
-    return [None if units is None else Decimal(units).scaleb(-digits) for units, digits in pairs]
 
 
 def _where(
@@ -367,20 +458,13 @@ def _where(
     return (f" WHERE {text}" if text else ""), {name: value for name, (_, value) in said.items()}
 
 
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)[:NAMED_MAX]
+    return f"; there is {', '.join(near)}" + (" ..." if len(known) > len(near) else "")
+
+
 def _ns(start: Moment | None, end: Moment | None) -> tuple[int | None, int | None]:
     return (
         None if start is None else moment_ns(start),
         None if end is None else moment_ns(end),
     )
-
-
-def _instrument_table(commits: list[Commit]) -> Any:  # noqa: ANN401 - pyarrow
-    """Return the instruments as last known; later commits replace earlier ones."""
-    pa = package("pyarrow")
-    known = {(each.venue, each.symbol): each for commit in commits for each in commit.instruments}
-    rows: list[dict[str, Any]] = [msgspec.to_builtins(each) for _, each in sorted(known.items())]
-    types = {"price_scale": pa.int64(), "size_scale": pa.int64(), "aliases": pa.list_(pa.string())}
-    schema = pa.schema([(name, types.get(name, pa.string())) for name in _INSTRUMENT_FIELDS])
-    for row, instrument in zip(rows, [each for _, each in sorted(known.items())], strict=True):
-        row["unified"] = instrument.unified
-    return pa.Table.from_pylist(rows, schema=schema.append(pa.field("unified", pa.string())))

@@ -1,10 +1,11 @@
 """What the store holds: one table per kind, as plain data.
 
 Prices and sizes are integers: `price = price_ticks / 10**price_scale`, exactly. The scales stand in
-every row (they cost nothing, being constant) and in the commit record. Times are ns since 1970 UTC,
-0 where the venue gives none. Rows keep the order of arrival. `venue`, `symbol` (the venue's own,
-percent-encoded in the folder name) and `date` (UTC, of `ts_event_ns`, else of `ts_recv_ns`) are
-hive folders.
+every row (they cost nothing, being constant) and in the commit record. Numbers too long for that
+(20 digits) stand in `long_decimals` as well; `crossfeed.store.exact` reads either. Times are ns
+since 1970 UTC, 0 where the venue gives none. Rows keep the order of arrival. `venue`, `symbol` (the
+venue's own, percent-encoded in the folder name) and `date` (UTC, of `ts_event_ns`, else of
+`ts_recv_ns`) are hive folders.
 """
 
 from __future__ import annotations
@@ -53,8 +54,12 @@ _HEAD: Final = (
     Column("trust", "int8"),
     Column("unified", "text"),
 )
-_PRICE_SCALE: Final = Column("price_scale", "int16")
-_SIZE_SCALE: Final = Column("size_scale", "int16")
+_SCALES: Final = (
+    Column("price_scale", "int16"),
+    Column("size_scale", "int16"),
+    # JSON of the decimals that 63 bits cannot hold, by column; the integers then hold the floats.
+    Column("long_decimals", "text", is_nullable=True),
+)
 _TRADE: Final = (
     *_HEAD,
     Column("price_ticks", "int64"),
@@ -69,18 +74,16 @@ def _many(names: str, kind: str, *, is_nullable: bool = False) -> tuple[Column, 
 
 
 KINDS: Final[Mapping[str, tuple[Column, ...]]] = {
-    "trades": (*_TRADE, _PRICE_SCALE, _SIZE_SCALE),
+    "trades": (*_TRADE, *_SCALES),
     "agg_trades": (
         *_TRADE,
         *_many("first_trade_id last_trade_id", "int64"),
-        _PRICE_SCALE,
-        _SIZE_SCALE,
+        *_SCALES,
     ),
     "quotes": (
         *_HEAD,
         *_many("bid_price_ticks bid_size_lots ask_price_ticks ask_size_lots update_id", "int64"),
-        _PRICE_SCALE,
-        _SIZE_SCALE,
+        *_SCALES,
     ),
     "tickers": (
         *_HEAD,
@@ -96,8 +99,7 @@ KINDS: Final[Mapping[str, tuple[Column, ...]]] = {
             "float64",
             is_nullable=True,
         ),
-        _PRICE_SCALE,
-        _SIZE_SCALE,
+        *_SCALES,
     ),
     "candles": (
         *_HEAD,
@@ -108,8 +110,7 @@ KINDS: Final[Mapping[str, tuple[Column, ...]]] = {
         ),
         Column("trades", "int64", is_nullable=True),
         Column("is_closed", "bool"),
-        _PRICE_SCALE,
-        _SIZE_SCALE,
+        *_SCALES,
     ),
     # One row per level; the rows of one event are neighbours and share `event`. An event without
     # levels is one row with side 0. Size 0 removes the level.
@@ -120,8 +121,7 @@ KINDS: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("side", "int8"),
         *_many("price_ticks size_lots first last previous", "int64"),
         Column("checksum", "int64", is_nullable=True),
-        _PRICE_SCALE,
-        _SIZE_SCALE,
+        *_SCALES,
     ),
     "gaps": (
         *_HEAD,

@@ -38,11 +38,13 @@ class Units(NamedTuple):
         scale: Decimals; one number, or one for each row where no common one fits into 63 bits
             (below 0 for numbers beyond them).
         refused: Rows that no scale fits (they span more than 63 bits, or are not finite).
+        long: Row -> its decimals, where they fit no scale but their floats do: `units` hold those.
     """
 
     units: NDArray[np.int64]
     scale: int | NDArray[np.int16]
     refused: list[int]
+    long: dict[int, list[Decimal]]
 
 
 def units_of(
@@ -78,7 +80,7 @@ def units_of(
     units = np.where(is_exact, scaled, 0.0).astype(np.int64)
     rows = np.flatnonzero(~is_exact.all(axis=0))
     if not rows.size:
-        return Units(units, scale, [])
+        return Units(units, scale, [], {})
     return _long_rows(values, units, scale, rows.tolist(), exact_of)
 
 
@@ -97,16 +99,23 @@ def _long_rows(
         units, scale = units * 10 ** (needed - scale), needed
     scales: Any = None
     refused: list[int] = []
-    for row, decimals in known.items():
+    long: dict[int, list[Decimal]] = {}
+    for row, exact in known.items():
+        decimals = exact
         own = _own_scale(decimals, scale)
+        if exact is not None and own is None and _is_sane(exact):
+            decimals = _decimals(values, row, None)
+            own = _own_scale(decimals, scale)
+            long[row] = exact
         if decimals is None or own is None:
             refused.append(row)
+            long.pop(row, None)
             continue
         units[:, row] = [int(each.scaleb(own)) for each in decimals]
         if own != scale:
             scales = np.full(units.shape[1], scale, np.int16) if scales is None else scales
             scales[row] = own
-    return Units(units, scale if scales is None else scales, refused)
+    return Units(units, scale if scales is None else scales, refused, long)
 
 
 def _decimals(
@@ -136,6 +145,11 @@ def _fit(decimals: list[Decimal], scale: int) -> bool:
         return False
     scaled = [each.scaleb(scale) for each in decimals]
     return all(abs(each) <= _INT64_MAX and each == each.to_integral_value() for each in scaled)
+
+
+def _is_sane(decimals: list[Decimal]) -> bool:
+    """Say whether decimals are of a size that a float can have: others are nobody's price."""
+    return all(abs(each.adjusted()) <= SCALE_LIMIT for each in decimals)
 
 
 def _fit_all(units: NDArray[np.int64], factor: int) -> bool:

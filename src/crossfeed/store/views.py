@@ -2,6 +2,7 @@
 
 | view | rows |
 |---|---|
+| `contents` | what is there: rows, bytes and times by kind, venue, symbol and day |
 | `trades`, `agg_trades`, `quotes`, `tickers`, `candles`, `books`, `status` | as stored |
 | `gap_events` | each state of each gap, as stored |
 | `gaps` | each gap in its last known state |
@@ -26,7 +27,15 @@ from typing import Final
 from crossfeed.store.layout import StoredFile
 from crossfeed.store.schema import KINDS, SIDE_NAMES
 
-__all__ = ["BARS", "MACROS", "kind_select", "literal", "view_name"]
+__all__ = [
+    "BARS",
+    "MACROS",
+    "book_select",
+    "kind_select",
+    "literal",
+    "spread_select",
+    "view_name",
+]
 
 _SQL_TYPES: Final = {
     "int64": "BIGINT",
@@ -51,6 +60,50 @@ BARS: Final = f"""
 _WIDTH: Final = "epoch_ns(CAST(width AS INTERVAL))"
 _BUCKET: Final = f"ts_ns // {_WIDTH} * {_WIDTH}"
 
+
+def book_select(source: str, *, where: str, at: str) -> str:
+    """Return the SELECT of one book at a moment: the last image before it, all changes since."""
+    return f"""
+    WITH said AS (
+        SELECT *, (ts_recv_ns, event, row_number) AS place FROM {source}
+        WHERE {where} AND ts_recv_ns <= {at}),
+    image AS (SELECT max((ts_recv_ns, event)) AS place FROM said WHERE is_snapshot),
+    levels AS (
+        SELECT side, price, max(ts_recv_ns) AS ts_recv_ns,
+            arg_max({{quantity: quantity, price_ticks: price_ticks, price_scale: price_scale,
+                size_lots: size_lots, size_scale: size_scale, long_decimals: long_decimals}},
+                said.place) AS newest
+        FROM said, image WHERE (ts_recv_ns, event) >= image.place AND side <> ''
+        GROUP BY side, price)
+    SELECT side, price, newest.quantity AS quantity, ts_recv_ns, newest.price_ticks AS price_ticks,
+        newest.price_scale AS price_scale, newest.size_lots AS size_lots,
+        newest.size_scale AS size_scale, newest.long_decimals AS long_decimals
+    FROM levels WHERE newest.quantity > 0
+    ORDER BY side, CASE side WHEN 'buy' THEN -price ELSE price END"""
+
+
+def spread_select(source: str, bucket: str, where: str = "true") -> str:
+    """Return the SELECT of the best bid and ask over all venues per interval.
+
+    Each venue takes part with its last sound quote of the interval; what is marked SUSPECT does
+    not.
+    """
+    return f"""
+    WITH quoted AS (
+        SELECT unified, venue, {bucket} AS start_ns, arg_max(bid_price, ts_ns) AS bid,
+            arg_max(ask_price, ts_ns) AS ask
+        FROM {source} WHERE unified <> '' AND trust = 'sound' AND marks & 8 = 0 AND {where}
+        GROUP BY unified, venue, start_ns),
+    best AS (
+        SELECT unified, start_ns, max(bid) AS best_bid, arg_max(venue, bid) AS best_bid_venue,
+            min(ask) AS best_ask, arg_min(venue, ask) AS best_ask_venue, count(*) AS venues
+        FROM quoted GROUP BY unified, start_ns)
+    SELECT unified, make_timestamp_ns(start_ns) AS ts, * EXCLUDE (unified, start_ns),
+        best_ask - best_bid AS spread,
+        200 * (best_ask - best_bid) / (best_ask + best_bid) AS spread_percent
+    FROM best ORDER BY start_ns, unified"""
+
+
 MACROS: Final = (
     f"""CREATE OR REPLACE MACRO ohlcv(width) AS TABLE
     SELECT venue, symbol, unified, make_timestamp_ns(start_ns) AS ts, * EXCLUDE (venue, symbol,
@@ -60,37 +113,13 @@ MACROS: Final = (
     ORDER BY start_ns, venue, symbol""",
     """CREATE OR REPLACE MACRO vwap(width) AS TABLE
     SELECT venue, symbol, unified, ts, vwap, volume, trades FROM ohlcv(width)""",
-    """CREATE OR REPLACE MACRO book_at(of_venue, of_symbol, at_time) AS TABLE
-    WITH said AS (
-        SELECT *, (ts_recv_ns, event, row_number) AS place FROM books
-        WHERE venue = of_venue AND of_symbol IN (symbol, unified)
-          AND ts_recv_ns <= epoch_ns(CAST(at_time AS TIMESTAMP_NS))),
-    image AS (SELECT max((ts_recv_ns, event)) AS place FROM said WHERE is_snapshot),
-    levels AS (
-        SELECT side, price, max(ts_recv_ns) AS ts_recv_ns,
-            arg_max({quantity: quantity, price_ticks: price_ticks, price_scale: price_scale,
-                size_lots: size_lots, size_scale: size_scale}, said.place) AS newest
-        FROM said, image WHERE (ts_recv_ns, event) >= image.place AND side <> ''
-        GROUP BY side, price)
-    SELECT side, price, newest.quantity AS quantity, ts_recv_ns, newest.price_ticks AS price_ticks,
-        newest.price_scale AS price_scale, newest.size_lots AS size_lots,
-        newest.size_scale AS size_scale
-    FROM levels WHERE newest.quantity > 0
-    ORDER BY side, CASE side WHEN 'buy' THEN -price ELSE price END""",
-    f"""CREATE OR REPLACE MACRO spread(width) AS TABLE
-    WITH quoted AS (
-        SELECT unified, venue, {_BUCKET} AS start_ns, arg_max(bid_price, ts_ns) AS bid,
-            arg_max(ask_price, ts_ns) AS ask
-        FROM quotes WHERE unified <> '' AND trust = 'sound' AND marks & 8 = 0
-        GROUP BY unified, venue, start_ns),
-    best AS (
-        SELECT unified, start_ns, max(bid) AS best_bid, arg_max(venue, bid) AS best_bid_venue,
-            min(ask) AS best_ask, arg_min(venue, ask) AS best_ask_venue, count(*) AS venues
-        FROM quoted GROUP BY unified, start_ns)
-    SELECT unified, make_timestamp_ns(start_ns) AS ts, * EXCLUDE (unified, start_ns),
-        best_ask - best_bid AS spread,
-        200 * (best_ask - best_bid) / (best_ask + best_bid) AS spread_percent
-    FROM best ORDER BY start_ns, unified""",
+    "CREATE OR REPLACE MACRO book_at(of_venue, of_symbol, at_time) AS TABLE "
+    + book_select(
+        "books",
+        where="venue = of_venue AND of_symbol IN (symbol, unified)",
+        at="epoch_ns(CAST(at_time AS TIMESTAMP_NS))",
+    ),
+    "CREATE OR REPLACE MACRO spread(width) AS TABLE " + spread_select("quotes", _BUCKET),
     """CREATE OR REPLACE VIEW gaps AS
     SELECT * FROM gap_events QUALIFY row_number() OVER (
         PARTITION BY venue, symbol, channel, gap_id, ts_found_ns

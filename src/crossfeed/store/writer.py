@@ -398,10 +398,10 @@ def _table(kind: str, rows: Rows) -> Any:  # noqa: ANN401 - pyarrow brings no ty
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _dictionary(values: list[str]) -> Any:  # noqa: ANN401 - pyarrow brings no types
+def _dictionary(values: list[str | None]) -> Any:  # noqa: ANN401 - pyarrow brings no types
     """Code texts; a column of one text, the usual case, costs nothing."""
     numpy, pa = package("numpy"), package("pyarrow")
-    if values.count(values[0]) == len(values):
+    if values[0] is not None and values.count(values[0]) == len(values):
         codes = pa.array(numpy.zeros(len(values), numpy.int32))
         return pa.DictionaryArray.from_arrays(codes, pa.array([values[0]], pa.string()))
     return pa.array(values, pa.string()).dictionary_encode()
