@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import math
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,84 @@ def recorded_frames(captures: Path, name: str) -> list[bytes]:
             except gzip.BadGzipFile:
                 continue
     return frames
+
+
+NUMBERS = (
+    b"0",
+    b"-0",
+    b"-0.0",
+    b"1e5",
+    b"1E-2",
+    b"00",
+    b"0.1",
+    b"1.",
+    b".5",
+    b"-1",
+    b"nan",
+    b"Infinity",
+    b"9007199254740993",
+    b"0.1234567890123456789",
+    b"123456789012345678901",
+    b"1" * 41,
+    b"null",
+    b"true",
+    b'"5"',
+    b'""',
+    b"1.7976931348623157",
+    b"+1",
+    b"0x1",
+)
+PIECES = (
+    b'"',
+    b"\\",
+    b",",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b" ",
+    b"\n",
+    b"\x00",
+    b"\xff",
+    b"\xc3\xa9",
+    b"\\u0041",
+    b"null",
+    b'"s":',
+    b'"t":1,',
+    b'"data":',
+    b"[[",
+    b"]]",
+)
+
+
+def mutated(frame: bytes, other: bytes, source: random.Random) -> bytes:
+    """Return a damaged frame."""
+    size = max(len(frame), 1)
+    at, to = sorted((source.randrange(size), source.randrange(size)))
+    match source.randrange(8):
+        case 0:
+            return frame[:at]
+        case 1:
+            return frame[:at] + frame[to:]
+        case 2:
+            return frame[:at] + bytes([source.randrange(256)]) + frame[at + 1 :]
+        case 3:
+            return frame[:at] + source.choice(PIECES) + frame[at:]
+        case 4:
+            return frame[:at] + other[source.randrange(len(other) or 1) :]
+        case 5:
+            return frame[:at] + frame[at:to] * 2 + frame[to:]
+        case 6:
+            digits = [i for i in range(len(frame)) if frame[i : i + 1].isdigit()] or [0]
+            place = source.choice(digits)
+            return frame[:place] + source.choice(NUMBERS) + frame[place + 1 :]
+        case _:
+            texts = frame.split(b'"')
+            if len(texts) > 4:
+                one, two = source.randrange(1, len(texts), 2), source.randrange(1, len(texts), 2)
+                texts[one], texts[two] = texts[two], texts[one]
+            return b'"'.join(texts)
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,6 @@ class BookSync:
         self._limits = limits or BookLimits()
         self._rule = rule
         self._follow = rule.follow
-        self._depth = rule.depth_limit
         self._is_rest = rule.snapshot_source is SnapshotSource.REST
         self._assembler = Assembler(rule, self._limits, exact_reader)
         self._auditor = Auditor(self._assembler)
@@ -150,15 +149,16 @@ class BookSync:
         )
 
     def _apply(self, event: BookDelta, out: Output) -> None:
-        """Apply one update that follows; check; tell what subscribers shall see."""
-        ladder = self.ladder
-        if not ladder.apply(event.bids, event.asks):
-            ladder.apply_exact(*self._assembler.exact(event))
-        if self._depth:
-            ladder.cut(self._depth)
+        """Apply one update that follows."""
+        self._assembler.apply(self.ladder, event)
         self.sequence = event.last
         self.last_event = self.last_applied = event
         self._applied += 1
+        self._conclude(event, out)
+
+    def _conclude(self, event: BookDelta, out: Output) -> None:
+        """Check the levels as they are after `event`; tell what subscribers shall see."""
+        ladder = self.ladder
         if event.checksum is not None and not self._assembler.is_verified(ladder, event):
             self._desync("checksum", event.ts_recv_ns, event.ts_mono_ns, out)
             self._pass_on(event, out)

@@ -11,7 +11,7 @@ from typing import Protocol
 from crossfeed.model.events import BookDelta, BookSnapshot
 from crossfeed.model.trust import Integrity
 
-__all__ = ["BookRule", "BookTop10", "SnapshotSource", "Verdict"]
+__all__ = ["BookRule", "BookTop10", "Follows", "SnapshotSource", "Verdict"]
 
 
 class Verdict(Enum):
@@ -24,6 +24,21 @@ class Verdict(Enum):
     """Something is missing before it."""
     EARLY = "early"
     """The snapshot is older than the first buffered update: fetch a newer one."""
+
+
+class Follows(Enum):
+    """How an update that `BookRule.follow` calls APPLY in the ordinary case is known.
+
+    A rule may declare one as `follows`: where it says yes, `follow` must say APPLY. Where it says
+    no, or nothing is declared, only `follow` knows.
+    """
+
+    NUMBER = "number"
+    """Its first number is the one behind the book's."""
+    NAMED = "named"
+    """The number it names as the one before it is the book's."""
+    ANY = "any"
+    """Always: nothing numbers the updates."""
 
 
 class SnapshotSource(Enum):
@@ -61,7 +76,9 @@ class BookTop10(Protocol):
 class BookRule(Protocol):
     """One venue's rule for keeping a book.
 
-    Stateless; its docstring holds the venue's numbered recipe.
+    Stateless; its docstring holds the venue's numbered recipe. It may declare `follows` (see
+    `Follows`), and `checksum_levels`: that `verify` is the CRC32 over the decimal digits of so many
+    levels a side, offers first, best first, price before size (`BookTop10.top_digits`).
     """
 
     @property

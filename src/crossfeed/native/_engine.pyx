@@ -9,20 +9,24 @@ Rule: what it accepts, the pure decoder accepts with equal events. A message is 
 all: nothing is handed out before its last byte was checked.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.list cimport PyList_GET_ITEM
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.ref cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-__all__ = ["CODES", "Engine", "Path", "Step"]
+from crossfeed.native._ladder cimport Row
+
+__all__ = ["CODES", "Engine"]
 
 cdef extern from "Python.h":
     PyObject *PyObject_Vectorcall(object callable, PyObject **args, size_t count, PyObject *names)
     void PyErr_Clear()
     void PyObject_GC_UnTrack(PyObject *value)
+    PyObject *PyList_GET_ITEM_ "PyList_GET_ITEM" (object owner, Py_ssize_t at)
+    PyObject *NONE "Py_None"
     PyObject *Py_True_ "Py_True"
     PyObject *Py_False_ "Py_False"
     PyObject *PyDict_GetItem_ "PyDict_GetItem" (object mapping, object key)
@@ -32,15 +36,12 @@ cdef extern from "Python.h":
     PyObject *PyList_New_ "PyList_New" (Py_ssize_t size)
     PyObject *PyTuple_New_ "PyTuple_New" (Py_ssize_t size)
     void PyTuple_SET_ITEM_ "PyTuple_SET_ITEM" (PyObject *owner, Py_ssize_t at, PyObject *value)
-    int PyList_Append_ "PyList_Append" (PyObject *owner, PyObject *value)
+    void PyList_SET_ITEM_ "PyList_SET_ITEM" (PyObject *owner, Py_ssize_t at, PyObject *value)
     void Py_INCREF_ "Py_INCREF" (PyObject *value)
     void Py_DECREF_ "Py_DECREF" (PyObject *value)
     void Py_XDECREF_ "Py_XDECREF" (PyObject *value)
 
 cdef extern from "_scan.h":
-    ctypedef const unsigned char *cf_at
-    ctypedef struct cf_day:
-        int64_t day_ns
     cf_at cf_space(cf_at p, cf_at end) nogil
     cf_at cf_string(cf_at p, cf_at end, int is_any) nogil
     cf_at cf_number(cf_at p, cf_at end, double *value)
@@ -48,24 +49,6 @@ cdef extern from "_scan.h":
     cf_at cf_word(cf_at p, cf_at end, const char *word, int size) nogil
     cf_at cf_skip(cf_at p, cf_at end) nogil
     int cf_time(cf_at p, cf_at end, cf_day *day, int64_t *ns) nogil
-
-
-cdef enum:
-    FIELDS_MAX = 32
-    KEY_MAX = 24
-    ORDER_MAX = 48
-    SLOTS_MAX = 40
-    WORDS_MAX = 64
-    HEAD_MAX = 120
-    HEADS = 4096
-    NAMES = 4096
-    SLOT_RECV = 32
-    SLOT_MONO = 33
-    SLOT_RAW = 34
-    SLOT_INDEX = 35
-    HEADS_KEPT = 3000
-    NAMES_KEPT = 3000
-    NAME_MAX = 64
 
 
 # Arguments that are known only per frame have slot numbers of their own: SLOT_*.
@@ -81,92 +64,35 @@ cdef enum:
     ACCEPTED, NO_ROUTE, BAD_SHAPE, NO_SYMBOL, BAD_ORDER
 
 
-cdef struct Word:
-    unsigned char text[KEY_MAX]
-    int size
-    int64_t number
-    PyObject *value
-
-
-cdef struct Field:
-    unsigned char key[KEY_MAX]
-    int key_size
-    int kind
-    int slot
-    int slot_other          # asks, where one field fills two slots; unified for symbols
-    int is_required
-    int is_nullable
-    int has_zero_none
-    PyObject *absent         # value of an absent field, NULL where it must be there or has no slot
-    PyObject *absent_other
-    double low
-    double high
-    int is_low_open
-    double size_low
-    double size_high
-    int is_size_low_open
-    int64_t int_low
-    int64_t int_high
-    int64_t factor
-    int64_t add
-    int word_count
-    Word *words
-    int child
-
-
-cdef struct Table:
-    int count
-    Field fields[FIELDS_MAX]
-    uint64_t required
-    uint64_t outer           # fields that must have come before items are read
-    int is_leaf              # one event for each object of this table
-    int learned
-    unsigned char order_key[ORDER_MAX][KEY_MAX]
-    int order_size[ORDER_MAX]
-    int order_field[ORDER_MAX]
-
-
-cdef struct Head:
-    uint64_t hashed
-    unsigned char *text
-    int size
-    int route
-
-
-cdef struct Name:
-    PyObject *key
-    const char *text
-    Py_ssize_t size
-
-
-cdef class _Event:
+cdef class Made:
     """How the values of a route become the arguments of its event class."""
-
-    cdef object event
-    cdef object fixed
-    cdef int count
-    cdef int source[SLOTS_MAX]      # slot of each argument, -1: fixed, -2.. see below
-    cdef PyObject *constant[SLOTS_MAX]
 
     def __init__(self, object event, tuple arguments):
         """Take the class and for each argument a slot number, or (value,) for a fixed one."""
+        cdef int at
         self.event = event
         self.fixed = arguments
         self.count = len(arguments)
         for at, argument in enumerate(arguments):
             if isinstance(argument, tuple):
                 self.source[at] = -1
-                self.constant[at] = PyTuple_GET_ITEM_(argument)
+                self.constant[at] = PyTuple_GET_ITEM(argument, 0)
             else:
                 self.source[at] = argument
                 self.constant[at] = NULL
+        names = event.__struct_fields__
+        # A change of a book can be applied without being made: see `Engine.build`.
+        self.is_delta = {"bids", "asks", "first", "last", "previous", "checksum"} <= set(names)
+        self.bids_slot = self.source[names.index("bids")] if "bids" in names else -1
+        self.asks_slot = self.source[names.index("asks")] if "asks" in names else -1
+
+    cdef int place(self, str name) except -2:
+        """Return where the class has the argument `name`, -1 if nowhere."""
+        names = self.event.__struct_fields__
+        return names.index(name) if name in names else -1
 
 
-cdef inline PyObject *PyTuple_GET_ITEM_(tuple owner):
-    return <PyObject *> owner[0]
-
-
-
+@cython.final
 cdef class Engine:
     """Decodes the frames of one connection.
 
@@ -183,44 +109,13 @@ cdef class Engine:
         declined: Frames declined so far, by code.
     """
 
-    cdef Table *tables
-    cdef int table_count
-    cdef list routes             # tag groups -> number
-    cdef list plain              # per route: _Event
-    cdef list first              # per route: _Event of snapshots, or None
-    cdef int roots[64]
-    cdef dict by_groups
-    cdef object guess
-    cdef object symbols
-    cdef object kept
-    cdef bint keep_raw
-    cdef bint has_sequence
-    cdef Head *heads
-    cdef int quotes              # quotation marks in a head, 0 while unknown
-    cdef int head_count
-    cdef Name *names
-    cdef int name_count
-    cdef PyObject *values[SLOTS_MAX]
-    cdef cf_day day
-    cdef cf_at end
-    cdef list events
-    cdef _Event plain_event
-    cdef _Event first_event
-    cdef bint is_first
-    cdef Py_ssize_t index
-    cdef double level_price
-    cdef double level_size
-    cdef int level_side
-    cdef PyObject *number
-    cdef readonly int code
-    cdef readonly Py_ssize_t accepted
-    cdef readonly list declined
-
     def __cinit__(self):
         self.tables = NULL
         self.heads = NULL
         self.names = NULL
         self.number = NULL
+        self.rows[0] = self.rows[1] = NULL
+        self.key = self.pair = NULL
 
     def __init__(self, dict spec, dict symbols, object guess, *, bint keep_raw=True):
         """Copy the tables. Raises ValueError where they are larger than what this was built for."""
@@ -248,8 +143,8 @@ cdef class Engine:
             raise ValueError("too many routes")
         for number, (groups, root, plain, first) in enumerate(spec["routes"]):
             self.roots[number] = root
-            self.plain.append(_Event(*plain))
-            self.first.append(None if first is None else _Event(*first))
+            self.plain.append(Made(*plain))
+            self.first.append(None if first is None else Made(*first))
             self.by_groups[groups] = number
 
     cdef int _fill_table(self, Table *table, dict spec) except -1:
@@ -268,6 +163,7 @@ cdef class Engine:
             field.kind = given["kind"]
             field.slot = given["slot"]
             field.slot_other = given["slot_other"]
+            field.side = given["side"]
             field.is_required = given["is_required"]
             field.is_nullable = given["is_nullable"]
             field.has_zero_none = given["has_none"]
@@ -320,6 +216,8 @@ cdef class Engine:
         PyMem_Free(self.tables)
         PyMem_Free(self.heads)
         PyMem_Free(self.names)
+        PyMem_Free(self.rows[0])
+        PyMem_Free(self.rows[1])
 
     @property
     def sequence(self):
@@ -328,43 +226,111 @@ cdef class Engine:
 
     def decode(self, bytes frame, object ts_recv_ns, object ts_mono_ns):
         """Decode one frame; return its events, or None to decline."""
-        return self.run(frame, ts_recv_ns, ts_mono_ns)
+        return self.collect() if self.run(frame, ts_recv_ns, ts_mono_ns, False) else None
 
-    cdef list run(self, bytes frame, object ts_recv_ns, object ts_mono_ns):
+    cdef int run(self, bytes frame, object ts_recv_ns, object ts_mono_ns, bint is_lazy) except -1:
+        """Decode one frame into `one`, `more` or `unmade`; return whether it was accepted.
+
+        With `is_lazy` the only event of a frame, if it is an update of a book, is left unmade: its
+        levels are in `rows`, its other values in their slots, until the next run.
+        """
         cdef cf_at p = <cf_at> PyBytes_AS_STRING(frame)
-        cdef cf_at end = p + PyBytes_GET_SIZE(frame)
-        cdef int route = self._route(p, end, frame)
-        cdef list events
+        cdef int route = self._route(p, p + PyBytes_GET_SIZE(frame), frame)
+        cdef int accepted
         if route < 0:
             return self._decline(NO_ROUTE)
+        accepted = self._parse(frame, ts_recv_ns, ts_mono_ns, route, is_lazy)
+        if not accepted and self.has_second:
+            accepted = self._parse(frame, ts_recv_ns, ts_mono_ns, route, False)
+        if not accepted:
+            return self._decline(self.code)
+        self.code = ACCEPTED
+        self.accepted += 1
+        return 1
+
+    cdef int _parse(
+        self, bytes frame, object ts_recv_ns, object ts_mono_ns, int route, bint is_lazy
+    ) except -1:
+        cdef cf_at p = <cf_at> PyBytes_AS_STRING(frame)
+        cdef cf_at end = p + PyBytes_GET_SIZE(frame)
+        cdef PyObject *first = PyList_GET_ITEM_(self.first, route)
         self.end = end
         self.code = BAD_SHAPE
-        self.plain_event = <_Event> PyList_GET_ITEM(self.plain, route)
-        first = <object> PyList_GET_ITEM(self.first, route)
-        self.first_event = self.plain_event if first is None else <_Event> first
-        self.is_first = False
+        self.plain_made = <Made> PyList_GET_ITEM_(self.plain, route)
+        self.first_made = self.plain_made if first == NONE else <Made> first
+        self.is_first = self.has_second = False
+        self.is_lazy = is_lazy
         self.index = 0
+        self.row_count[0] = self.row_count[1] = 0
+        self.price_most = self.size_most = 0.0
+        self.one = self.more = self.unmade = None
+        self.key = self.pair = NULL
         self._put(SLOT_RECV, <PyObject *> ts_recv_ns)
         self._put(SLOT_MONO, <PyObject *> ts_mono_ns)
         self._put(SLOT_RAW, <PyObject *> (frame if self.keep_raw else None))
-        events = []
-        self.events = events
         p = cf_space(p, end)
         if p < end and p[0] == c'{':
             p = self._object(p + 1, self.roots[route])
         else:
             p = NULL
-        self.events = None
         if p == NULL or cf_space(p, end) != end:
-            return self._decline(self.code)
-        self.code = ACCEPTED
-        self.accepted += 1
-        return events
+            self.one = self.more = self.unmade = None
+            return 0
+        return 1
 
-    cdef list _decline(self, int code):
+    cdef list collect(self):
+        """Return the events of the last frame."""
+        if self.unmade is not None:
+            return [self.build()]
+        if self.more is not None:
+            return self.more
+        return [] if self.one is None else [self.one]
+
+    cdef PyObject *argument(self, Made made, int place) noexcept:
+        """Return an argument of the newest event (borrowed), NULL where it has none."""
+        if place < 0:
+            return NULL
+        return made.constant[place] if made.source[place] < 0 else self.values[made.source[place]]
+
+    cdef object build(self):
+        """Make the update that was left unmade.
+
+        Raises:
+            MemoryError: There is no memory for it.
+        """
+        cdef PyObject *event = self._make(self.unmade)
+        if event == NULL:
+            raise MemoryError
+        made = <object> event
+        Py_DECREF_(event)
+        return made
+
+    cdef object again(self, bytes frame, tuple symbol, object ts_recv_ns, object ts_mono_ns):
+        """Make the one event of a frame that was accepted before, whatever is asked for now.
+
+        `symbol`: its symbol as sent, and what that stood for.
+        """
+        cdef cf_at p = <cf_at> PyBytes_AS_STRING(frame)
+        cdef PyObject *number = self.number
+        cdef object symbols = self.symbols
+        cdef int code = self.code
+        self.number = NULL
+        self.symbols = {symbol[0]: symbol[1]}
+        accepted = self._parse(
+            frame, ts_recv_ns, ts_mono_ns, self._route(p, p + PyBytes_GET_SIZE(frame), frame), False
+        )
+        Py_XDECREF_(self.number)
+        self.number = number
+        self.symbols = symbols
+        self.code = code
+        assert accepted and self.more is None, "accepted once, accepted again"
+        made, self.one = self.one, None
+        return made
+
+    cdef int _decline(self, int code):
         self.code = code
         self.declined[code] += 1
-        return None
+        return 0
 
     cdef inline void _put(self, int slot, PyObject *value) noexcept:
         """Keep a borrowed value."""
@@ -547,29 +513,67 @@ cdef class Engine:
         return found
 
     cdef int _emit(self) noexcept:
-        """Make one event of the values."""
+        """Make one event of the values, or leave it unmade."""
+        cdef Made made = self.first_made if self.is_first else self.plain_made
+        cdef PyObject *event
+        self.made = made
+        if self.index == 0:
+            if self.is_lazy and made.is_delta:
+                self.unmade = made
+                self.index = 1
+                return 1
+        elif self.unmade is not None:
+            self.has_second = True
+            return 0
+        event = self._make(made)
+        if event == NULL:
+            return 0
+        try:
+            if self.index == 0:
+                self.one = <object> event
+            elif self.more is None:
+                self.more = [self.one, <object> event]
+                self.one = None
+            else:
+                self.more.append(<object> event)
+        except MemoryError:
+            return 0
+        finally:
+            Py_DECREF_(event)
+        self.index += 1
+        return 1
+
+    cdef PyObject *_make(self, Made made) noexcept:
+        """Call the event's class; NULL if that failed."""
         cdef PyObject *arguments[SLOTS_MAX + 1]
-        cdef _Event made = self.first_event if self.is_first else self.plain_event
         cdef int at
         cdef int source
         cdef PyObject *event
-        self._give(SLOT_INDEX, PyLong_FromLongLong_(self.index))
+        if not self._give(SLOT_INDEX, PyLong_FromLongLong_(self.index if self.unmade is None else 0)):
+            return NULL
+        if made.bids_slot >= 0 and not self._give(
+            made.bids_slot, _levels_of(self.rows[0], self.row_count[0])
+        ):
+            return NULL
+        if made.asks_slot >= 0 and not self._give(
+            made.asks_slot, _levels_of(self.rows[1], self.row_count[1])
+        ):
+            return NULL
+        for at in range(2):
+            self.row_count[at] = 0
+            if self.row_room[at] > ROWS_KEPT:
+                PyMem_Free(self.rows[at])
+                self.rows[at] = NULL
+                self.row_room[at] = 0
         for at in range(made.count):
             source = made.source[at]
             arguments[at + 1] = made.constant[at] if source < 0 else self.values[source]
             if arguments[at + 1] == NULL:
-                return 0
+                return NULL
         event = PyObject_Vectorcall(made.event, &arguments[1], made.count, NULL)
         if event == NULL:
             PyErr_Clear()
-            return 0
-        at = PyList_Append_(<PyObject *> self.events, event)
-        Py_DECREF_(event)
-        if at < 0:
-            PyErr_Clear()
-            return 0
-        self.index += 1
-        return 1
+        return event
 
     # ── one value ────────────────────────────────────────────────────────────
 
@@ -677,6 +681,7 @@ cdef class Engine:
         if pair == NULL:
             self.code = NO_SYMBOL
             return NULL
+        self.key, self.pair = name.key, pair
         self._put(field.slot, PyTuple_GET_ITEM(<object> pair, 0))
         self._put(field.slot_other, PyTuple_GET_ITEM(<object> pair, 1))
         return stop + 1
@@ -774,18 +779,10 @@ cdef class Engine:
     cdef cf_at _rows(self, cf_at p, Field *field) noexcept:
         """Read `[[price, size], ...]` or `[[side, price, size], ...]`."""
         cdef cf_at end = self.end
-        cdef PyObject *bids = PyList_New_(0)
-        cdef PyObject *asks = NULL
-        cdef PyObject *target = bids
         cdef double price, size
         cdef cf_at stop
         cdef int at
-        if bids == NULL or not self._give(field.slot, bids):
-            return NULL
-        if field.kind == SIDED:
-            asks = PyList_New_(0)
-            if asks == NULL or not self._give(field.slot_other, asks):
-                return NULL
+        cdef int side = field.side
         if p[0] != c'[':
             return NULL
         p = cf_space(p + 1, end)
@@ -801,12 +798,12 @@ cdef class Engine:
                 stop = cf_string(p + 1, end, 0)
                 if stop == NULL:
                     return NULL
-                target = NULL
+                side = -1
                 for at in range(field.word_count):
                     if field.words[at].size == stop - p - 1 and memcmp(field.words[at].text, p + 1, stop - p - 1) == 0:
-                        target = bids if field.words[at].number else asks
+                        side = 0 if field.words[at].number else 1
                         break
-                if target == NULL:
+                if side < 0:
                     return NULL
                 p = self._comma(stop + 1)
                 if p == NULL:
@@ -821,7 +818,7 @@ cdef class Engine:
             if p == NULL or not _is_within(size, field.size_low, field.is_size_low_open, field.size_high):
                 return NULL
             p = cf_space(p, end)
-            if p >= end or p[0] != c']' or not _add_level(target, price, size):
+            if p >= end or p[0] != c']' or not self._add_row(side, price, size):
                 return NULL
             p = cf_space(p + 1, end)
             if p >= end:
@@ -841,14 +838,7 @@ cdef class Engine:
     cdef cf_at _level_objects(self, cf_at p, Field *field) noexcept:
         """Read `[{price, size}, ...]`, with a side each or all of one."""
         cdef cf_at end = self.end
-        cdef PyObject *bids = PyList_New_(0)
-        cdef PyObject *asks = NULL
-        if bids == NULL or not self._give(field.slot, bids):
-            return NULL
-        if field.slot_other >= 0:
-            asks = PyList_New_(0)
-            if asks == NULL or not self._give(field.slot_other, asks):
-                return NULL
+        cdef int side = field.side
         if p[0] != c'[':
             return NULL
         p = cf_space(p + 1, end)
@@ -861,7 +851,9 @@ cdef class Engine:
             p = self._object(p + 1, field.child)
             if p == NULL:
                 return NULL
-            if not _add_level(bids if self.level_side else asks, self.level_price, self.level_size):
+            if field.slot_other >= 0:
+                side = 0 if self.level_side else 1
+            if not self._add_row(side, self.level_price, self.level_size):
                 return NULL
             p = cf_space(p, end)
             if p >= end:
@@ -897,32 +889,58 @@ cdef class Engine:
             self.level_size = number
         return p
 
+    cdef inline int _add_row(self, int side, double price, double size) noexcept:
+        cdef Py_ssize_t count = self.row_count[side]
+        if count == self.row_room[side] and not self._grow_rows(side):
+            return 0
+        self.rows[side][count].price = price
+        self.rows[side][count].size = size
+        self.row_count[side] = count + 1
+        if price > self.price_most:
+            self.price_most = price
+        if size > self.size_most:
+            self.size_most = size
+        return 1
+
+    cdef int _grow_rows(self, int side) noexcept:
+        cdef Py_ssize_t room = max(self.row_room[side] * 2, 64)
+        cdef void *grown = PyMem_Realloc(self.rows[side], room * sizeof(Row))
+        if grown == NULL:
+            return 0
+        self.rows[side] = <Row *> grown
+        self.row_room[side] = room
+        return 1
+
 
 cdef inline bint _is_within(double value, double low, int is_open, double high) noexcept:
     return value <= high and (value > low if is_open else value >= low)
 
 
-cdef inline int _add_level(PyObject *levels, double price, double size) noexcept:
-    cdef PyObject *pair = PyTuple_New_(2)
-    cdef PyObject *first = PyFloat_FromDouble_(price)
-    cdef PyObject *second = PyFloat_FromDouble_(size)
-    cdef int failed
-    if pair == NULL or first == NULL or second == NULL:
-        Py_XDECREF_(pair)
-        Py_XDECREF_(first)
-        Py_XDECREF_(second)
-        PyErr_Clear()
-        return 0
-    PyTuple_SET_ITEM_(pair, 0, first)
-    PyTuple_SET_ITEM_(pair, 1, second)
-    # Two floats hold no cycle: the collector need not look at thousands of them.
-    PyObject_GC_UnTrack(pair)
-    failed = PyList_Append_(levels, pair)
-    Py_DECREF_(pair)
-    if failed:
-        PyErr_Clear()
-        return 0
-    return 1
+cdef PyObject *_levels_of(const Row *rows, Py_ssize_t count) noexcept:
+    """Return the rows as a new list of (price, size); NULL if there is no memory."""
+    cdef PyObject *levels = PyList_New_(count)
+    cdef PyObject *pair
+    cdef PyObject *price
+    cdef PyObject *size
+    cdef Py_ssize_t at
+    if levels == NULL:
+        return NULL
+    for at in range(count):
+        pair = PyTuple_New_(2)
+        price = PyFloat_FromDouble_(rows[at].price)
+        size = PyFloat_FromDouble_(rows[at].size)
+        if pair == NULL or price == NULL or size == NULL:
+            Py_XDECREF_(pair)
+            Py_XDECREF_(price)
+            Py_XDECREF_(size)
+            Py_DECREF_(levels)
+            return NULL
+        PyTuple_SET_ITEM_(pair, 0, price)
+        PyTuple_SET_ITEM_(pair, 1, size)
+        # Two floats hold no cycle: the collector need not look at thousands of them.
+        PyObject_GC_UnTrack(pair)
+        PyList_SET_ITEM_(levels, at, pair)
+    return levels
 
 
 cdef extern from "Python.h":
@@ -934,161 +952,3 @@ cdef const char *_ascii(object text) noexcept:
         return PyUnicode_AsUTF8(text)
     except Exception:
         return b""
-
-
-# ── the way of one message ───────────────────────────────────────────────────
-
-cdef class Step:
-    """What `PureCore.feed` does, for frames that the engine accepts; the others go to `slow`.
-
-    Everything that judges an event stays where it is, in Python: this only carries it there.
-
-    Args:
-        engine: Decodes.
-        core: The pure core: its codec, gates, counters and connection counter are used.
-        out_type: Makes empty `Output`s.
-        slow: The pure core's own `feed`.
-    """
-
-    cdef Engine engine
-    cdef object codec
-    cdef object counters
-    cdef dict gates
-    cdef object counter
-    cdef object out_type
-    cdef object slow
-    cdef bint has_sequence
-
-    def __init__(self, Engine engine, core, out_type, slow):
-        self.engine = engine
-        self.codec = core.codec
-        self.counters = core.counters
-        self.gates = core.gates
-        self.counter = core.counter
-        self.out_type = out_type
-        self.slow = slow
-        self.has_sequence = engine.has_sequence
-
-    def feed(self, bytes frame, object ts_recv_ns, object ts_mono_ns):
-        """See `Core.feed`."""
-        cdef list decoded = None
-        if not self.codec.needs_messages:
-            decoded = self.engine.run(frame, ts_recv_ns, ts_mono_ns)
-        if decoded is None:
-            return self.slow(frame, ts_recv_ns, ts_mono_ns)
-        out = self.out_type()
-        self.admit(decoded, ts_recv_ns, ts_mono_ns, out)
-        return out
-
-    cdef int admit(self, list decoded, object ts_recv_ns, object ts_mono_ns, object out) except -1:
-        """Let the gates judge the events of one frame."""
-        cdef Py_ssize_t count = len(decoded)
-        cdef PyObject *gate
-        cdef object event
-        counters = self.counters
-        counters.frames += 1
-        if self.has_sequence:
-            sequence = self.engine.sequence
-            self.codec.connection_sequence = sequence
-            if not self.counter.observe(sequence, ts_recv_ns, ts_mono_ns, out):
-                counters.duplicates += count
-                return 0
-        if count == 0:
-            return 0
-        counters.events += count
-        before = counters.unasked
-        for event in decoded:
-            gate = PyDict_GetItem_(self.gates, (type(event), event.symbol))
-            if gate == NULL:
-                counters.unasked += 1
-            else:
-                (<object> gate).admit(event, out)
-        # Gates count as well: what the venue tells unasked.
-        if counters.unasked - before < count:
-            counters.messages += 1
-        return 0
-
-
-cdef class Path:
-    """From a frame to the handlers: `Connection.on_frame` around a `Step`.
-
-    Args:
-        step: Decodes and judges.
-        slow: `Connection.on_frame` itself, for frames that the engine declines.
-        finish: Takes the commands, if there are any.
-        router: The client's router.
-        sample: Takes the receive time of every eighth frame.
-    """
-
-    cdef Step step
-    cdef object slow
-    cdef object finish
-    cdef object router
-    cdef dict table
-    cdef object sample
-    cdef object out
-    cdef list events
-    cdef list commands
-    cdef bint is_busy
-    cdef unsigned int frames
-
-    def __init__(self, Step step, slow, finish, router, sample):
-        self.step = step
-        self.slow = slow
-        self.finish = finish
-        self.router = router
-        self.table = router.table
-        self.sample = sample
-        self.out = step.out_type()
-        self.events = self.out.events
-        self.commands = self.out.commands
-        self.is_busy = False
-        self.frames = 0
-
-    def take(self, bytes frame, object ts_recv_ns, object ts_mono_ns):
-        """Take one frame; as `Connection.on_frame`."""
-        cdef list decoded = None
-        cdef object event
-        cdef Step step = self.step
-        if not self.is_busy and not step.codec.needs_messages:
-            decoded = step.engine.run(frame, ts_recv_ns, ts_mono_ns)
-        if decoded is None:
-            self.slow(frame, ts_recv_ns, ts_mono_ns)
-            return
-        self.is_busy = True
-        try:
-            step.admit(decoded, ts_recv_ns, ts_mono_ns, self.out)
-            for event in self.events:
-                self.publish(event)
-            if self.commands:
-                self.finish(self.commands.copy())
-        finally:
-            self.events.clear()
-            self.commands.clear()
-            self.is_busy = False
-        self.frames += 1
-        if not self.frames & 7:
-            self.sample(ts_mono_ns)
-
-    cdef int publish(self, object event) except -1:
-        """Hand one event to its subscribers; as `Router.publish`."""
-        cdef PyObject *by_symbol = PyDict_GetItem_(self.table, event.data_type)
-        cdef PyObject *found = NULL
-        cdef object subscription
-        if by_symbol != NULL:
-            found = PyDict_GetItem_(<object> by_symbol, event.symbol)
-        if found == NULL:
-            self.router.publish(event)
-            return 0
-        if not <tuple> found:
-            self.router.unheard += 1
-            return 0
-        for subscription in <tuple> found:
-            try:
-                subscription.push(event)
-                subscription.delivered += 1
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                subscription.failed(error)
-        return 0

@@ -10,6 +10,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
 
+from crossfeed.native._path cimport Path
+
 import sys
 import time
 
@@ -60,7 +62,8 @@ cdef class FrameListener(WSListener):
     cdef object _connection
     cdef object _monotonic_ns
     cdef bint _is_system_clock
-    cdef public object on_frame
+    cdef object _on_frame
+    cdef Path _path             # what `on_frame` belongs to, if it is the compiled way
     cdef public bint is_plain
     cdef public int64_t wall_offset_ns
     cdef public int64_t frame_count
@@ -79,6 +82,18 @@ cdef class FrameListener(WSListener):
         self.frame_count = 0
         self.byte_count = 0
         self.last_frame_ns = 0
+
+    @property
+    def on_frame(self):
+        """What messages are delivered to."""
+        return self._on_frame
+
+    @on_frame.setter
+    def on_frame(self, target):
+        owner = getattr(target, "__self__", None)
+        is_path = type(owner) is Path and target == owner.take
+        self._path = <Path> owner if is_path else None
+        self._on_frame = target
 
     cpdef on_ws_connected(self, WSTransport transport):
         """Note the opening."""
@@ -106,7 +121,10 @@ cdef class FrameListener(WSListener):
                 self.frame_count += 1
                 self.byte_count += len(payload)
                 try:
-                    self.on_frame(payload, now_ns + self.wall_offset_ns, now_ns)
+                    if self._path is not None:
+                        self._path.carry(payload, now_ns + self.wall_offset_ns, now_ns)
+                    else:
+                        self._on_frame(payload, now_ns + self.wall_offset_ns, now_ns)
                 except BaseException as error:
                     self._connection.on_handler_error(error)
             return

@@ -5,6 +5,7 @@ Holds what `crossfeed.books.ladder.Ladder` holds as long as every number is a fl
 there); what is not, it refuses, and the caller goes on with the pure ladder.
 """
 
+cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.math cimport INFINITY, rint
@@ -16,19 +17,13 @@ __all__ = ["Levels"]
 cdef extern from "Python.h":
     bint PyFloat_CheckExact(object value)
 
+cdef extern from "_crc.h":
+    unsigned int cf_crc32(unsigned int crc, const unsigned char *text, Py_ssize_t size) nogil
+
 cdef enum:
     ROOM_MIN = 32
     DIGIT_LEVELS_MAX = 32
-
-cdef struct Level:
-    double key      # price of a bid, minus the price of an offer: the best is last on both sides
-    double size
-
-cdef struct Side:
-    Level *levels
-    Py_ssize_t count
-    Py_ssize_t room
-
+    DIGITS_MAX = 40     # of one level
 
 cdef int _by_key(const void *a, const void *b) noexcept nogil:
     cdef double x = (<const Level *> a).key
@@ -75,6 +70,7 @@ cdef inline Py_ssize_t _place(const Side *side, double key) noexcept nogil:
     return low
 
 
+@cython.final
 cdef class Levels:
     """Bids and offers.
 
@@ -85,16 +81,9 @@ cdef class Levels:
         ceiling: Offers above are not kept.
         price_limit: Prices from here on no float holds exactly.
         size_limit: Sizes from here on no float holds exactly.
+        price_power: Price units of 1.
+        size_power: Size units of 1.
     """
-
-    cdef Side bids
-    cdef Side asks
-    cdef public Py_ssize_t unknown
-    cdef public Py_ssize_t outside
-    cdef public double floor
-    cdef public double ceiling
-    cdef public double price_limit
-    cdef public double size_limit
 
     def __cinit__(self):
         self.bids.levels = self.asks.levels = NULL
@@ -117,6 +106,66 @@ cdef class Levels:
         # The caller does it all again, and counts again.
         self.unknown, self.outside = unknown, outside
         return False
+
+    cdef int set_rows(
+        self, const Row *bids, Py_ssize_t bid_count, const Row *asks, Py_ssize_t ask_count
+    ) except -1:
+        """Set levels in order. The caller has looked that all numbers are within the limits."""
+        # Room is made before anything is changed: a message is applied whole or not at all.
+        _reserve(&self.bids, self.bids.count + bid_count)
+        _reserve(&self.asks, self.asks.count + ask_count)
+        self._set_rows(&self.bids, bids, bid_count, 1.0, self.floor)
+        self._set_rows(&self.asks, asks, ask_count, -1.0, -self.ceiling)
+        return 0
+
+    cdef int _set_rows(
+        self, Side *side, const Row *rows, Py_ssize_t count, double sign, double worst
+    ) except -1:
+        cdef double key
+        cdef Py_ssize_t number
+        cdef Py_ssize_t at
+        cdef Level *levels = side.levels
+        for number in range(count):
+            key = sign * rows[number].price
+            at = _place(side, key)
+            if at < side.count and levels[at].key == key:
+                if rows[number].size != 0.0:
+                    levels[at].size = rows[number].size
+                    continue
+                side.count -= 1
+                memmove(&levels[at], &levels[at + 1], (side.count - at) * sizeof(Level))
+            elif rows[number].size == 0.0:
+                self.unknown += 1
+            elif key < worst:
+                self.outside += 1
+            else:
+                memmove(&levels[at + 1], &levels[at], (side.count - at) * sizeof(Level))
+                side.count += 1
+                levels[at].key, levels[at].size = key, rows[number].size
+        return 0
+
+    cdef void cut_to(self, Py_ssize_t depth) noexcept:
+        """Keep the best `depth` of each side."""
+        _drop(&self.bids, self.bids.count - depth)
+        _drop(&self.asks, self.asks.count - depth)
+
+    cdef int crc32(
+        self, Py_ssize_t count, double price_power, double size_power, unsigned int *found
+    ) noexcept:
+        """Compute the checksum over the digits of the best `count`, offers first; 0: not whole."""
+        cdef char text[2 * DIGIT_LEVELS_MAX * DIGITS_MAX]
+        cdef int size
+        cdef int more
+        if count > DIGIT_LEVELS_MAX:
+            return 0
+        size = _write_digits(&self.asks, -1.0, count, price_power, size_power, text)
+        if size < 0:
+            return 0
+        more = _write_digits(&self.bids, 1.0, count, price_power, size_power, text + size)
+        if more < 0:
+            return 0
+        found[0] = cf_crc32(0, <const unsigned char *> text, size + more)
+        return 1
 
     cdef int _apply(self, Side *side, list changes, double sign, double worst) except -1:
         cdef double price, size, key
@@ -298,15 +347,17 @@ cdef list _pairs(Side *side, double sign, Py_ssize_t start, Py_ssize_t count):
     return pairs
 
 
-cdef inline int _write(char *text, long long number) noexcept nogil:
-    """Write the digits of a number that is not negative; return how many."""
+cdef inline int _write(char *text, unsigned long long number) noexcept nogil:
+    """Write the digits of a number; return how many."""
     cdef char reversed_digits[24]
     cdef int size = 0
     cdef int at
+    cdef unsigned long long rest
     while True:
-        reversed_digits[size] = 48 + <char> (number % 10)
+        rest = number // 10
+        reversed_digits[size] = 48 + <char> (number - rest * 10)
+        number = rest
         size += 1
-        number //= 10
         if number == 0:
             break
     for at in range(size):
@@ -314,25 +365,34 @@ cdef inline int _write(char *text, long long number) noexcept nogil:
     return size
 
 
-cdef bytes _digits(Side *side, double sign, Py_ssize_t count, double price_power, double size_power):
-    cdef char text[DIGIT_LEVELS_MAX * 40]
+cdef int _write_digits(
+    Side *side, double sign, Py_ssize_t count, double price_power, double size_power, char *text
+) noexcept nogil:
+    """Write the digits of the best `count` levels, price before size; -1 if one is not whole."""
     cdef Py_ssize_t at = side.count
     cdef int size = 0
     cdef double price, quantity, price_units, size_units
-    if count > DIGIT_LEVELS_MAX:
-        return None
     while at > 0 and count > 0:
         at -= 1
         count -= 1
         price, quantity = sign * side.levels[at].key, side.levels[at].size
         price_units, size_units = rint(price * price_power), rint(quantity * size_power)
         if price_units >= 4.5e15 or size_units >= 4.5e15:
-            return None
+            return -1
         if price_units / price_power != price or size_units / size_power != quantity:
-            return None
-        size += _write(text + size, <long long> price_units)
-        size += _write(text + size, <long long> size_units)
-    return text[:size]
+            return -1
+        size += _write(text + size, <unsigned long long> price_units)
+        size += _write(text + size, <unsigned long long> size_units)
+    return size
+
+
+cdef bytes _digits(Side *side, double sign, Py_ssize_t count, double price_power, double size_power):
+    cdef char text[DIGIT_LEVELS_MAX * DIGITS_MAX]
+    cdef int size
+    if count > DIGIT_LEVELS_MAX:
+        return None
+    size = _write_digits(side, sign, count, price_power, size_power, text)
+    return None if size < 0 else text[:size]
 
 
 cdef list _units(Side *side, double sign, Py_ssize_t count, double price_power, double size_power):

@@ -16,8 +16,9 @@ from crossfeed.model.output import Gate, Output
 from crossfeed.model.sequencing import BookRule, SnapshotSource
 from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier, StreamGate
 from crossfeed.runtime.native_books import ladder_type
+from crossfeed.runtime.native_gates import machines
 
-__all__ = ["BookFlow"]
+__all__ = ["BookFlow", "Told"]
 
 ExactLevels = Sequence[tuple[Decimal, Decimal]]
 
@@ -30,19 +31,26 @@ def _exact_levels(event: BookDelta | BookSnapshot) -> tuple[ExactLevels, ExactLe
     return exact.get("bids", ()), exact.get("asks", ())
 
 
-class _Told:
-    """Gate of a book whose every change somebody wants to hear."""
+class Told:
+    """Gate of a book whose every change somebody wants to hear.
+
+    Attributes:
+        inner: Takes the events.
+        flow: Whose book is told.
+        name: Name of the connection.
+    """
 
     def __init__(self, inner: Gate, flow: BookFlow, name: str) -> None:
-        self._inner = inner
-        self._flow = flow
-        self._name = name
+        """Stand before `inner`."""
+        self.inner = inner
+        self.flow = flow
+        self.name = name
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Let the book take the event, then hand on the book itself (no copy, no levels)."""
-        self._inner.admit(event, out)
-        if self._flow.is_given_out(self._name):
-            out.events.append(cast("Any", self._flow.book))
+        self.inner.admit(event, out)
+        if self.flow.is_given_out(self.name):
+            out.events.append(cast("Any", self.flow.book))
 
 
 class BookFlow:
@@ -84,7 +92,7 @@ class BookFlow:
             self.carrier = StandbyCarrier(trust, self._make, self._switched)
 
     def _make(self, trust: StreamTrust) -> BookSync:
-        sync = BookSync(
+        sync = machines().book(
             trust,
             self._rule,
             price_scale=self._instrument.price_scale,
@@ -129,4 +137,4 @@ class BookFlow:
     def entry(self, name: str) -> Gate:
         """Return where the events of that connection go."""
         entry = self.carrier.entry(name)
-        return _Told(entry, self, name) if self.is_told else entry
+        return Told(entry, self, name) if self.is_told else entry

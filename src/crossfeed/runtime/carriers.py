@@ -27,8 +27,16 @@ from crossfeed.model.output import Gate, Output
 from crossfeed.model.status import GapRecord, GapState
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.line_parts import LineParts
+from crossfeed.runtime.native_gates import machines
 
-__all__ = ["Carrier", "DirectCarrier", "LineTrust", "StandbyCarrier", "StreamGate"]
+__all__ = [
+    "Carrier",
+    "DirectCarrier",
+    "LineTrust",
+    "MergeEntry",
+    "StandbyCarrier",
+    "StreamGate",
+]
 
 Part = tuple[Judged, Watched, Elsewhere]
 """One line of a stream as freshness sees it: what is said of it, what it brings, what others do."""
@@ -171,18 +179,24 @@ class Carrier(Protocol):
         ...
 
 
-class _MergeEntry:
-    """Where the events of one of several merged lines go."""
+class MergeEntry:
+    """Where the events of one of several merged lines go.
 
-    __slots__ = ("_merge", "_name")
+    Attributes:
+        merge: Takes them ...
+        name: ... under this name of the line.
+    """
+
+    __slots__ = ("merge", "name")
 
     def __init__(self, merge: LineMerge | HotStandby, name: str) -> None:
-        self._merge = merge
-        self._name = name
+        """Lead to `merge`."""
+        self.merge = merge
+        self.name = name
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Hand the event over under the line's name."""
-        self._merge.admit(self._name, event, out)
+        self.merge.admit(self.name, event, out)
 
 
 class DirectCarrier:
@@ -224,7 +238,7 @@ class DirectCarrier:
         is_alone = len(self.lines) == 1
         for name in self.lines:
             merge = self._merge
-            target = self._gate if merge is None else _MergeEntry(merge, name)
+            target = self._gate if merge is None else MergeEntry(merge, name)
             self._parts[name].lead_to(None if is_alone else target)
 
     def line_down(self, name: str, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
@@ -340,12 +354,19 @@ class StandbyCarrier:
         self.lines: list[str] = []
         self._make_gate = make_gate
         self._made: dict[str, OpenGate | BookSync] = {}
-        self._standby = HotStandby(trust, self._switched, records_holes=on_switch is not None)
+        self._standby = machines().standby(
+            trust, self._switched, records_holes=on_switch is not None
+        )
         self._told = on_switch
 
     def _switched(self, gate: object) -> None:
         if self._told is not None and isinstance(gate, OpenGate | BookSync):
             self._told(gate)
+
+    @property
+    def standby(self) -> HotStandby:
+        """What chooses the line."""
+        return self._standby
 
     @property
     def active(self) -> str:
@@ -377,7 +398,7 @@ class StandbyCarrier:
 
     def entry(self, name: str) -> Gate:
         """See `Carrier`."""
-        return _MergeEntry(self._standby, name)
+        return MergeEntry(self._standby, name)
 
     def gate_on(self, name: str) -> StreamGate:
         """See `Carrier`."""

@@ -11,10 +11,19 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["CoreChoice", "active_core", "engine_module", "ladder_module", "listener_factory"]
+__all__ = [
+    "CoreChoice",
+    "active_core",
+    "engine_module",
+    "ladder_module",
+    "listener_factory",
+    "path_module",
+]
 
 SWITCH = "CROSSFEED_PURE"
 """Environment variable that leaves the compiled core out when it is set to anything."""
+CORE_MODULES = ("_engine", "_ladder", "_path")
+"""All of them or none: each knows the others' classes from the inside."""
 
 
 class CoreChoice(Struct, frozen=True):
@@ -56,9 +65,10 @@ def active_core() -> CoreChoice:
     """Return the core that new connections get."""
     if os.environ.get(SWITCH):
         return CoreChoice("pure", f"pure Python: {SWITCH} is set")
-    engine, why = _load("_engine")
-    if engine is None:
-        return CoreChoice("pure", f"pure Python: {why}")
+    for name in CORE_MODULES:
+        module, why = _load(name)
+        if module is None:
+            return CoreChoice("pure", f"pure Python: {why}")
     hook, why = _hook()
     if hook is None:
         return CoreChoice("compiled", f"decoder and books compiled, listener in Python: {why}")
@@ -73,6 +83,11 @@ def engine_module() -> Any | None:  # noqa: ANN401 - a compiled module
 def ladder_module() -> Any | None:  # noqa: ANN401 - a compiled module
     """Return the compiled ladders' module, None where the pure ladder does the work."""
     return _load("_ladder")[0] if active_core().name == "compiled" else None
+
+
+def path_module() -> Any | None:  # noqa: ANN401 - a compiled module
+    """Return the compiled way of a message, None where the pure core does the work."""
+    return _load("_path")[0] if active_core().name == "compiled" else None
 
 
 def listener_factory() -> Callable[[Any], Any] | None:

@@ -27,17 +27,6 @@ class Counters:
         last_invalid: The newest refusal, for people.
     """
 
-    __slots__ = (
-        "duplicates",
-        "events",
-        "frames",
-        "invalid",
-        "invalid_by_reason",
-        "last_invalid",
-        "messages",
-        "unasked",
-    )
-
     def __init__(self) -> None:
         """Start at zero."""
         self.frames = 0

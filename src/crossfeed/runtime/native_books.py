@@ -53,6 +53,8 @@ class NativeLadder(Ladder):
         if levels is not None:
             levels.floor, levels.ceiling = self.bid_floor, self.ask_ceiling
             levels.price_limit, levels.size_limit = self._price_limit, self._size_limit
+            levels.price_power = _POWERS[self.price_scale]
+            levels.size_power = _POWERS[self.size_scale]
 
     def set_scales(self, price_scale: int, size_scale: int) -> None:
         """See `Ladder.set_scales`."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from crossfeed.model.commands import Command
+from crossfeed.model.events import Quote
 from crossfeed.model.output import Output
-from crossfeed.runtime.core_choice import engine_module
+from crossfeed.model.trust import Mark, Trust
+from crossfeed.runtime.core_choice import engine_module, path_module
+from crossfeed.runtime.gate_chain import chain_of
 from crossfeed.runtime.native_tables import engine_spec
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.transport.listener import OnFrame
@@ -20,12 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeCore", "make_core"]
 
+FROM_BOOK: Final = Mark.FROM_BOOK
+
 
 class NativeCore(PureCore):
     """`PureCore` that lets the compiled engine try first; what it declines goes the pure way.
 
     Args:
-        engine_module: The compiled module.
+        engine_module: The compiled decoder.
+        path_module: The compiled way of a message.
         codec: Speaks the venue's protocol on this connection.
         tables: What it decodes by.
         streams: The session's streams.
@@ -38,6 +45,7 @@ class NativeCore(PureCore):
     def __init__(
         self,
         engine_module: Any,  # noqa: ANN401 - a compiled module
+        path_module: Any,  # noqa: ANN401 - a compiled module
         codec: Codec,
         tables: DecoderTables,
         streams: StreamSet,
@@ -53,9 +61,12 @@ class NativeCore(PureCore):
         )
         guess = tables.routes.guess
         self.engine = engine_module.Engine(spec, tables.symbols, guess, keep_raw=tables.keep_raw)
-        self._path_type = engine_module.Path
+        self._path_type = path_module.Path
         self._pure_feed = super().feed
-        self._step = engine_module.Step(self.engine, self, Output, self._pure_feed)
+        known = (Trust.SOUND, Quote, FROM_BOOK)
+        self._step = path_module.Step(
+            self.engine, self, Output, self._pure_feed, partial(chain_of, path_module), known
+        )
         self.feed = self._step.feed  # type: ignore[method-assign]
 
     def path(self, connection: Connection) -> OnFrame:
@@ -74,7 +85,9 @@ class NativeCore(PureCore):
 
 def make_core(codec: Codec, streams: StreamSet, name: str) -> PureCore:
     """Make the core of one connection: compiled where that is possible, else the reference."""
-    module = engine_module()
-    if module is None or not isinstance(codec, TableCodec):
+    engine, path = engine_module(), path_module()
+    if engine is None or path is None or not isinstance(codec, TableCodec):
         return PureCore(codec, streams, name)
-    return NativeCore(module, codec, codec.tables(), streams, name)
+    if not isinstance(streams.counters, path.CounterState):
+        return PureCore(codec, streams, name)  # they were opened while the pure core was asked for
+    return NativeCore(engine, path, codec, codec.tables(), streams, name)

@@ -25,6 +25,7 @@ KINDS: Final = (
     "LEVEL_PRICE", "LEVEL_SIZE", "LEVEL_SIDE", "SEQUENCE",
 )  # fmt: skip
 """Numbered as in `_engine.pyx`."""
+LEVEL_KINDS: Final = frozenset(KINDS.index(kind) for kind in ("PAIRS", "SIDED", "LEVELS"))
 SLOT_OF: Final = {"ts_recv_ns": 32, "ts_mono_ns": 33, "raw": 34, "raw_index": 35}
 SLOTS_MAX: Final = 32
 FIELDS_MAX: Final = 32
@@ -33,6 +34,7 @@ ROUTES_MAX: Final = 64
 FLOAT_MAX: Final = 1.7976931348623157e308
 INT_MAX: Final = 10**18
 INT64_MAX: Final = 2**63 - 1
+SIDES: Final = ("bids", "asks")
 PAIR: Final = 2
 TRIPLE: Final = 3
 
@@ -149,6 +151,8 @@ class _RouteTables:
                 field["absent"] = (_absent(field.pop("wire_kind"), info.default),)
             field["is_nullable"] &= has_default and info.default is None
             field["is_outer"] = is_outer and (has_slot or field["kind"] == KINDS.index("FLAG"))
+            if field["is_outer"] and field["kind"] in LEVEL_KINDS:
+                raise _UnservedError  # levels belong to one event
             fields.append(field)
         if len(fields) > FIELDS_MAX:
             raise _UnservedError
@@ -256,6 +260,10 @@ class _RouteTables:
 
     def _levels(self, field: Spec, kind: object, base: object) -> None:
         row = get_args(base)[0]
+        if isinstance(kind, wire.ObjectLevels | wire.PairLevels) and kind.slot:
+            if kind.slot not in SIDES:
+                raise _UnservedError
+            field["side"] = SIDES.index(kind.slot)
         if isinstance(kind, wire.ObjectLevels):
             field["kind"] = KINDS.index("LEVELS")
             field["child"] = self._level_table(row)
@@ -303,7 +311,7 @@ class _RouteTables:
 def _blank() -> Spec:
     return {
         "key": b"", "kind": 0, "slot": -1, "slot_other": -1, "is_required": True,
-        "is_nullable": False, "has_none": False, "absent": None, "is_outer": False,
+        "is_nullable": False, "has_none": False, "absent": None, "is_outer": False, "side": 0,
         "bounds": (-FLOAT_MAX, False, FLOAT_MAX), "size_bounds": (-FLOAT_MAX, False, FLOAT_MAX),
         "int_bounds": (-INT_MAX, INT_MAX), "factor": 1, "add": 0, "words": (), "child": 0,
     }  # fmt: skip

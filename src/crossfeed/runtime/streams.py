@@ -14,7 +14,7 @@ from crossfeed.integrity.continuity import IdGate
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.gate_stats import GateStats
 from crossfeed.integrity.lines import LineStats
-from crossfeed.integrity.open_gates import ChainGate, OpenGate
+from crossfeed.integrity.open_gates import ChainGate
 from crossfeed.integrity.plausibility import BandLimits, PriceBand
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import RestRequest, Want
@@ -25,7 +25,6 @@ from crossfeed.model.status import Stream
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.book_flow import BookFlow
 from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier
-from crossfeed.runtime.counters import Counters
 from crossfeed.runtime.gates import (
     BandGate,
     HeartbeatGate,
@@ -36,6 +35,7 @@ from crossfeed.runtime.gates import (
     Tee,
 )
 from crossfeed.runtime.kinds import BANDED, BOOK_CLASSES, CLASSES, NUMBERS, channel_of
+from crossfeed.runtime.native_gates import machines
 from crossfeed.runtime.order_flow import L3_KIND, OrderFlow
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.base import Channel, Venue
@@ -74,7 +74,7 @@ class StreamSet:
         """Start with no stream open."""
         self.venue = venue
         self.ledger = ledger
-        self.counters = Counters()
+        self.counters = machines().counters()
         self._settings = settings
         self._flows: dict[tuple[Want, str], Flow] = {}
         self._by_want: dict[Want, list[Flow]] = {}
@@ -126,13 +126,13 @@ class StreamSet:
         """Make the gate of a stream without a book, and what carries it."""
         if channel.chain in NUMBERS:
             policy = BackfillPolicy(self._settings.backfill if channel.can_backfill else "off")
-            numbered = IdGate(trust, number=NUMBERS[channel.chain], policy=policy)
+            numbered = machines().numbered(trust, number=NUMBERS[channel.chain], policy=policy)
             return DirectCarrier(numbered, trust)
         if kind == "depth" and channel.chain == "book":
             return DirectCarrier(ChainGate(trust, self.venue.book_rule(want)), trust)
         if kind == "book_ticker":
-            return DirectCarrier(OpenGate(trust, number="update_id"), trust)
-        return StandbyCarrier(trust, OpenGate)
+            return DirectCarrier(machines().latest(trust, number="update_id"), trust)
+        return StandbyCarrier(trust, machines().latest)
 
     def _open_book(
         self, want: Want, kind: str, channel: Channel, instrument: Instrument
@@ -177,7 +177,7 @@ class StreamSet:
 
     def table(self, name: str) -> GateTable:
         """Return the table of a connection; it is kept up to date as streams and lines change."""
-        return self._tables.setdefault(name, {})
+        return self._tables.setdefault(name, machines().table())
 
     def forget(self, name: str) -> None:
         """Drop what belonged to a connection that is closed for good; its counts are kept."""
@@ -260,7 +260,8 @@ class StreamSet:
         """Return the price band of a symbol: one for all its streams."""
         band = self._bands.get(symbol)
         if band is None:
-            band = self._bands[symbol] = PriceBand(BandLimits(ratio=self._settings.price_band))
+            limits = BandLimits(ratio=self._settings.price_band)
+            band = self._bands[symbol] = machines().band(limits)
         return band
 
     def of(self, want: Want) -> list[Flow]:

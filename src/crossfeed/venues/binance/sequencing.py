@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from crossfeed.errors import UnsupportedChannelError
 from crossfeed.model.commands import Want
 from crossfeed.model.events import BookDelta, BookSnapshot
-from crossfeed.model.sequencing import BookTop10, SnapshotSource, Verdict
+from crossfeed.model.sequencing import BookTop10, Follows, SnapshotSource, Verdict
 from crossfeed.model.trust import Integrity
 from crossfeed.venues.binance.profile import channel_of
 
@@ -55,6 +55,8 @@ class SpotBookRule(_DiffRule):
     https://github.com/binance/binance-spot-api-docs (as corrected 2025-11-12; checked 2026-11-22).
     """
 
+    follows: ClassVar[Follows] = Follows.NUMBER
+
     def bridge(self, snapshot: BookSnapshot, delta: BookDelta) -> Verdict:
         """Judge a buffered update against the snapshot (steps 3 and 4).
 
@@ -87,6 +89,8 @@ class FuturesBookRule(_DiffRule):
     Source: "How to manage a local order book correctly", developers.binance.com, USDS-margined
     futures; `pu == L` as in tardis-dev/tardis-node, src/mappers/binance.ts (checked 2026-11-22).
     """
+
+    follows: ClassVar[Follows] = Follows.NAMED
 
     def bridge(self, snapshot: BookSnapshot, delta: BookDelta) -> Verdict:
         """Judge a buffered update against the snapshot (steps 3 and 4)."""

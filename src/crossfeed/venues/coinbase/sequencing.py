@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from crossfeed.model.events import BookDelta, BookSnapshot
-from crossfeed.model.sequencing import BookTop10, SnapshotSource, Verdict
+from crossfeed.model.sequencing import BookTop10, Follows, SnapshotSource, Verdict
 from crossfeed.model.trust import Integrity
 
 __all__ = ["FULL_RULE", "LEVEL2_RULE", "FullRule", "Level2Rule"]
@@ -23,6 +23,8 @@ class Level2Rule:
 
     Source: docs.cdp.coinbase.com/exchange/websocket-feed/channels, checked 2026-11-22.
     """
+
+    follows: ClassVar[Follows] = Follows.ANY
 
     @property
     def integrity(self) -> Integrity:

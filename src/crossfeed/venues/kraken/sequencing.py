@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
 from crossfeed.model.commands import Want
 from crossfeed.model.events import BookDelta, BookSnapshot
-from crossfeed.model.sequencing import BookTop10, SnapshotSource, Verdict
+from crossfeed.model.sequencing import BookTop10, Follows, SnapshotSource, Verdict
 from crossfeed.model.trust import Integrity
 from crossfeed.venues.kraken.profile import parameter_of
 
@@ -61,6 +61,9 @@ class KrakenBookRule(Struct, frozen=True):
     """
 
     depth: int
+
+    follows: ClassVar[Follows] = Follows.ANY
+    checksum_levels: ClassVar[int] = CHECKSUM_LEVELS
 
     @property
     def integrity(self) -> Integrity:
