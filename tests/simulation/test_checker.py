@@ -72,6 +72,13 @@ BROKEN: dict[str, tuple[Callable[[list[Record]], list[Record]], Fault]] = {
         lambda r: [x for x in r if not (isinstance(x, Seen) and 70 <= x.number < 90)],
         Fault.UNDETECTED,
     ),
+    "changes the range of a hole it has reported": (
+        lambda r: [
+            replace(x, first=29) if isinstance(x, Reported) and x.state == "backfilled" else x
+            for x in r
+        ],
+        Fault.INEXACT,
+    ),
     "gives one out twice": (lambda r: [*r, seen(50)], Fault.DOUBLED),
     "gives a repaired one out twice": (
         lambda r: [*r, seen(31, is_late=True)],
