@@ -88,7 +88,7 @@ def make_events_by_hand() -> list[MarketData | UnifiedMarketData]:
         raw_message={},
     )
     assert_type(event.symbol, str)
-    MarketData("binance", "BTCUSDT")  # type: ignore[call-arg,misc]
+    MarketData("binance", "BTCUSDT")  # type: ignore[call-arg]
     value = UnifiedMarketData(
         symbol="BTC/USD",
         data_type="trade",

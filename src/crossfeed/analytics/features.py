@@ -137,6 +137,10 @@ class FeatureExtractor:
         self._last: dict[str, float] = {}
         self._book = _BookFeatures(window) if derived else None
 
+    def __repr__(self) -> str:
+        """Return the columns."""
+        return f"FeatureExtractor({', '.join(self.names) or 'no columns yet'})"
+
     @property
     def names(self) -> tuple[str, ...]:
         """The columns; empty before the first extraction fixed them."""

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from crossfeed.aggregation.aggregator import Aggregator
 from crossfeed.aggregation.config import DATA_TYPES, AggregatorConfig
 from crossfeed.aggregation.consolidated import ConsolidatedBook
+from crossfeed.clients.arguments import check_instance
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.errors import (
     ConfigError,
@@ -82,6 +83,7 @@ class MarketDataAggregator:
         recorder: Recorder | None = None,
     ) -> None:
         """Check the configuration; nothing is connected yet."""
+        check_instance(config, AggregatorConfig, "config")
         self.config = config
         self._clock = clock or SystemClock()
         settings = venues or {}
@@ -170,17 +172,23 @@ class MarketDataAggregator:
             UnknownSymbolError: The symbol is not configured.
             UnsupportedChannelError: No such data type; there are trade, ticker and book_ticker.
         """
-        if symbol != ALL and symbol not in self._machine.symbols:
-            known = ", ".join(self._machine.symbols)
-            raise UnknownSymbolError(f"{symbol!r} is not configured (there are: {known})")
-        if data_type not in {*DATA_TYPES, ALL}:
-            known = ", ".join(DATA_TYPES)
-            raise UnsupportedChannelError(f"{data_type!r} is not aggregated (there are: {known})")
+        self._check(symbol, data_type)
         subscription = self._router.subscribe(
             data_type, symbol, handler, mode=mode, capacity=capacity, policy=policy
         )
         self._refresh_wanted()
         return subscription
+
+    def _check(self, symbol: str, *data_types: str) -> None:
+        """Refuse what could bring nothing: nobody would ever be told."""
+        if symbol != ALL and symbol not in self._machine.symbols:
+            known = ", ".join(self._machine.symbols)
+            raise UnknownSymbolError(f"{symbol!r} is not configured (there are: {known})")
+        for data_type in data_types:
+            if data_type not in {*DATA_TYPES, ALL}:
+                known = ", ".join(DATA_TYPES)
+                msg = f"{data_type!r} is not aggregated (there are: {known})"
+                raise UnsupportedChannelError(msg)
 
     def unsubscribe(
         self, symbol: str, data_type: str, handler: Callable[[UnifiedMarketData], Any]
@@ -199,7 +207,13 @@ class MarketDataAggregator:
         capacity: int = QUEUE_CAPACITY,
         policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
     ) -> EventStream:
-        """Return `async for value in ...` over the values of `data_types` (none: all of them)."""
+        """Return `async for value in ...` over the values of `data_types` (none: all of them).
+
+        Raises:
+            UnknownSymbolError: The symbol is not configured.
+            UnsupportedChannelError: No such data type.
+        """
+        self._check(symbol, *data_types)
         stream = self._router.stream(data_types, symbol, capacity=capacity, policy=policy)
         self._refresh_wanted()
         return stream

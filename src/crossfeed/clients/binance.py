@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, structs
 
+from crossfeed.clients.arguments import check_instance, check_texts
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.errors import ConfigError
 from crossfeed.model.events import AggTrade, Candle, DepthDelta, MiniTicker, Quote, Ticker, Trade
@@ -89,10 +90,11 @@ class BinanceConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return `streams` (default: the configured ones) in our words.
 
         Raises:
-            ConfigError: A text is no stream of Binance.
+            ConfigError: A text is no stream of Binance, or one text stands where a list should.
         """
         found: list[str] = []
-        for stream in self.streams if streams is None else streams:
+        check_texts(self.kline_intervals, "kline_intervals")
+        for stream in check_texts(self.streams if streams is None else streams, "streams"):
             word = str(stream)
             name, _, interval = word.partition("_")
             if name.lower() == "kline":
@@ -148,6 +150,7 @@ class BinanceWebSocket(VenueClient):
         random: RandomSource | None = None,
     ) -> None:
         """Check the configuration; nothing is connected yet."""
+        check_instance(config, BinanceConfig, "config")
         self.config = config
         super().__init__(
             "binance",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, structs
 
+from crossfeed.clients.arguments import check_instance, check_texts
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.errors import ConfigError, UnsupportedChannelError
 from crossfeed.model.events import (
@@ -113,7 +114,7 @@ class CoinbaseConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             UnsupportedChannelError: FULL over the Advanced API, or without credentials.
         """
         found: list[str] = []
-        for channel in self.channels if channels is None else channels:
+        for channel in check_texts(self.channels if channels is None else channels, "channels"):
             kind = KINDS.get(str(channel).lower())
             if kind is None:
                 known = ", ".join(CoinbaseChannel)
@@ -152,6 +153,7 @@ class CoinbaseWebSocket(VenueClient):
         random: RandomSource | None = None,
     ) -> None:
         """Check the configuration; nothing is connected yet."""
+        check_instance(config, CoinbaseConfig, "config")
         self.config = config
         super().__init__(
             config.feed(),

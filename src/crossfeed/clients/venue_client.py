@@ -12,7 +12,8 @@ from typing import Any, Self, TypeVar, overload
 
 from crossfeed.books.book import OrderBook
 from crossfeed.books.l3 import OrderBookL3
-from crossfeed.errors import ConfigError, NotConnectedError, UnknownSymbolError
+from crossfeed.clients.arguments import check_data_types, check_instance, check_texts
+from crossfeed.errors import NotConnectedError, UnknownSymbolError
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.instrument import Instrument
@@ -72,10 +73,9 @@ class VenueClient:
         recorder: Recorder | None = None,
     ) -> None:
         """Check the configuration; nothing is connected yet."""
-        if isinstance(symbols, str) or isinstance(kinds, str):
-            raise ConfigError("give a list of texts, not one text", field="symbols/kinds")
         self.venue = find_venue(venue)
-        self.settings = settings or FeedSettings()
+        self.settings = FeedSettings() if settings is None else settings
+        check_instance(self.settings, FeedSettings, "settings")
         self.router = Router(failures_max=self.settings.handler_failures_max)
         self.gaps = GapLedger()
         self._session = Session(
@@ -197,9 +197,9 @@ class VenueClient:
 
     def _requests(self, symbols: Iterable[str], kinds: Iterable[str]) -> list[Request]:
         """Pair symbols with kinds; kinds of the whole venue stand alone. Checks both."""
-        listed = list(symbols)
+        listed = check_texts(symbols, "symbols")
         made: list[Request] = []
-        for kind in kinds:
+        for kind in check_texts(kinds, "kinds"):
             if self._session.is_venue_wide(kind):
                 made.append(Request(kind, ""))
                 continue
@@ -265,7 +265,13 @@ class VenueClient:
         capacity: int = QUEUE_CAPACITY,
         policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
     ) -> Subscription:
-        """Subscribe `handler` with a mode of delivery; the returned subscription can be closed."""
+        """Subscribe `handler` with a mode of delivery; the returned subscription can be closed.
+
+        Raises:
+            UnsupportedChannelError: No event has such a data type.
+            TypeError: The handler cannot be called.
+        """
+        check_data_types([data_type])
         own = self._own_name(symbol)
         subscription = self.router.subscribe(
             data_type, own, handler, mode=mode, capacity=capacity, policy=policy
@@ -306,7 +312,12 @@ class VenueClient:
         capacity: int = QUEUE_CAPACITY,
         policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
     ) -> EventStream:
-        """Return `async for event in ...` over the events of `data_types` (none: all of them)."""
+        """Return `async for event in ...` over the events of `data_types` (none: all of them).
+
+        Raises:
+            UnsupportedChannelError: No event has such a data type.
+        """
+        check_data_types(data_types)
         own = self._own_name(symbol)
         stream = self.router.stream(data_types, own, capacity=capacity, policy=policy)
         self._session.listeners_changed()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 import msgspec
@@ -121,6 +122,15 @@ class MarketData(Struct, frozen=True, gc=False):
             raw_message: Mapping[str, Any] | None = None,
         ) -> None: ...
 
+    def __repr__(self) -> str:
+        """Return who, when, the kind's own values and the trust; never the frame."""
+        own = self.__struct_fields__[_SHARED_FIELDS:]
+        values = "".join(f" {name}={_shown(getattr(self, name))}" for name in own)
+        marks = f" {self.marks.name}" if self.marks else ""
+        where = f"{self.exchange} {self.symbol}".strip()
+        when = self.timestamp.isoformat().removesuffix("+00:00")
+        return f"<{type(self).__name__} {where} {when}Z{values} {self.trust.name}{marks}>"
+
     @property
     def timestamp(self) -> datetime:
         """When it happened, aware UTC.
@@ -159,6 +169,18 @@ class MarketData(Struct, frozen=True, gc=False):
     def values_view(self) -> dict[str, Any]:
         """Build the values of `data`, new at each call; each kind has its own."""
         return {}
+
+
+_SHARED_FIELDS: Final = len(MarketData.__struct_fields__)
+_SHOWN_MAX: Final = 3
+
+
+def _shown(value: object) -> str:
+    """Write a value for people: of a long list how long it is."""
+    if isinstance(value, Enum):
+        return value.name.lower()
+    count = len(value) if isinstance(value, Sized) and not isinstance(value, str) else 0
+    return f"[{count} entries]" if count > _SHOWN_MAX else repr(value)
 
 
 def _build_message(event: MarketData) -> dict[str, Any]:

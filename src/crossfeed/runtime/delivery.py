@@ -27,8 +27,6 @@ __all__ = ["DeliveryMode", "EventStream", "Router", "Subscription"]
 log = logging.getLogger("crossfeed.delivery")
 
 Handler = Callable[[Any], object]
-
-
 Deliverable = MarketData | UnifiedMarketData
 """What can be delivered. (A live book is handed on in the place of an event, under kind "book".)"""
 
@@ -101,6 +99,12 @@ class Subscription(_State):
         elif mode is DeliveryMode.THREAD:
             self.worker = ThreadWorker(self.name, handler, capacity, policy, self._thread_failed)
             self.push = self.worker.put
+
+    def __repr__(self) -> str:
+        """Return a status line."""
+        state = "quarantined" if self.is_quarantined else "closed" if self.is_closed else self.mode
+        counts = f"{self.delivered} delivered, {self.dropped} dropped, {self.failures} failures"
+        return f"<Subscription {self.name} {state}: {counts}>"
 
     @property
     def dropped(self) -> int:
@@ -237,6 +241,12 @@ class EventStream(AsyncIterator[Any]):
         self._queue = queue
         self.is_closed = False
 
+    def __repr__(self) -> str:
+        """Return a status line."""
+        what = ", ".join(f"{each.data_type}/{each.symbol}" for each in self._subscriptions)
+        state = "closed" if self.is_closed else "open"
+        return f"<EventStream {what} {state}: {self.waiting} waiting, {self.dropped} dropped>"
+
     @property
     def dropped(self) -> int:
         """Events lost to the overflow policy."""
@@ -319,7 +329,12 @@ class Router:
         """Call `handler` for each event of `data_type` and `symbol` ("*": all of them).
 
         Sync handlers run inline unless told otherwise, async ones from a queue.
+
+        Raises:
+            TypeError: The handler cannot be called.
         """
+        if not callable(handler):
+            raise TypeError(f"a handler must be callable, got {type(handler).__name__}")
         if mode is None:
             mode = DeliveryMode.QUEUED if _is_async(handler) else DeliveryMode.INLINE
         elif mode is not DeliveryMode.QUEUED and _is_async(handler):
@@ -405,8 +420,13 @@ class Router:
         if subscription.failures in {1, 10, 100, 1000} or isinstance(
             error, HandlerQuarantinedError
         ):
+            # Where it failed is said once; a thousand tracebacks help nobody.
             log.error(
-                "handler %s: %r (failure %d)", subscription.name, error, subscription.failures
+                "handler %s: %r (failure %d)",
+                subscription.name,
+                error,
+                subscription.failures,
+                exc_info=error if subscription.failures == 1 else None,
             )
         self.tell(error)
 

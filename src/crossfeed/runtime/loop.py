@@ -27,7 +27,18 @@ def event_loop_name() -> str:
 def run(work: Coroutine[Any, Any, Result], *, debug: bool | None = None) -> Result:
     """Run `work` to its end, on uvloop where it is installed; like `asyncio.run` otherwise.
 
-    The event loop policy is left alone. Inside a running loop (a notebook) simply `await` instead.
+    The event loop policy is left alone.
+
+    Raises:
+        RuntimeError: A loop runs here already (a notebook, an async function): `await` the work.
     """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        work.close()
+        msg = "an event loop runs here already (a notebook?): write `await ...` without run()"
+        raise RuntimeError(msg)
     with asyncio.Runner(debug=debug, loop_factory=_factory()) as runner:
         return runner.run(work)

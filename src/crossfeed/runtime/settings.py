@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert, structs
 
 from crossfeed.errors import ConfigError
 from crossfeed.transport.config import check_number, check_url
@@ -107,6 +107,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Raises:
             ConfigError: With the path of the field.
         """
+        self._check_types()
         if self.metadata not in {"auto", "builtin"}:
             raise ConfigError(
                 f'must be "auto" or "builtin", not {self.metadata!r}', field="metadata"
@@ -128,6 +129,17 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             msg = f"{self.reconnect_cap_s:g} is below reconnect_base_s {self.reconnect_base_s:g}"
             raise ConfigError(msg, field="reconnect_cap_s")
         self._check_urls()
+
+    def _check_types(self) -> None:
+        """Check what type checkers would say, for whoever uses none; values may be secrets."""
+        for info in structs.fields(FeedSettings):
+            value = getattr(self, info.name)
+            try:
+                convert(value, info.type)
+            except ValidationError as error:
+                said, _, _ = str(error).partition(" - at ")
+                text = said.replace("Expected `", "must be `").replace("got `", "is `")
+                raise ConfigError(text, field=info.name) from None
 
     def _check_urls(self) -> None:
         """Check the addresses, as far as that goes without the network."""

@@ -257,6 +257,17 @@ class WebSocketConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
 
+def check_config(config: object) -> None:
+    """Accept a `WebSocketConfig` only, no address and no dict.
+
+    Raises:
+        ConfigError: says what to give.
+    """
+    if not isinstance(config, WebSocketConfig):
+        text = f"give WebSocketConfig(url=...), not {type(config).__name__}"
+        raise ConfigError(text, field="config")
+
+
 def check_url(url: object, *, field: str, schemes: tuple[str, ...]) -> None:
     """Accept an address of one of `schemes` with a host.
 

@@ -177,6 +177,15 @@ class SendBudget:
         return 0 if self._window is None else self._window.used(now_ns)
 
 
+def _window_of(max_calls: int, time_window: float) -> SlidingWindow:
+    """Make the window of `rate_limit`; what cannot work is told by the names it has there."""
+    if not max_calls >= 1:
+        raise ConfigError(f"must be at least 1, is {max_calls}", field="max_calls")
+    if not time_window > 0:
+        raise ConfigError(f"must be positive, is {time_window}", field="time_window")
+    return SlidingWindow(max_calls, time_window)
+
+
 def rate_limit(
     max_calls: int,
     time_window: float,
@@ -201,7 +210,7 @@ def rate_limit(
         RateLimitedError: at the call, when it would have to wait (plain function) or wait too long
             (coroutine function). The function was not called and no place is taken.
     """
-    window = SlidingWindow(max_calls, time_window)
+    window = _window_of(max_calls, time_window)
     source = clock if clock is not None else default_clock()
 
     def refuse(name: str, wait_ns: int) -> RateLimitedError:

@@ -28,7 +28,7 @@ from crossfeed.errors import (
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.transport.address import Resolver
 from crossfeed.transport.canary import AdmissionLimits
-from crossfeed.transport.config import WebSocketConfig
+from crossfeed.transport.config import WebSocketConfig, check_config
 from crossfeed.transport.deadline import deadline
 from crossfeed.transport.defaults import default_clock, default_random
 from crossfeed.transport.gate import VenueGate
@@ -94,6 +94,7 @@ class WebSocketManager:
             send_budget: Shared where a venue counts messages over all connections. Own by default.
             listener_factory: Makes the picows listener; a compiled one may take its place.
         """
+        check_config(config)
         self.config = config
         self._clock = clock if clock is not None else default_clock()
         random = random if random is not None else default_random()

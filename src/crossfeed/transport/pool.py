@@ -71,6 +71,11 @@ class WebSocketPool:
         self._channels: dict[str, Handlers] = {}
         self._error_handlers = Handlers(_drop_error, queue_max=1000, failures_max=10)
 
+    def __repr__(self) -> str:
+        """Return the name and state of each connection."""
+        states = ", ".join(f"{name} {each.state}" for name, each in self._managers.items())
+        return f"<WebSocketPool {states or 'without connections'}>"
+
     def add_connection(self, name: str, config: WebSocketConfig) -> WebSocketManager:
         """Add a connection; return its manager, on which handlers may be set.
 

@@ -40,7 +40,7 @@ def find_venue(name: str) -> Venue:
         module = importlib.import_module(f"crossfeed.venues.{name}")
         built_in: Venue = module.VENUE
         return built_in
-    near = difflib.get_close_matches(name.lower(), venue_names(), n=1)
+    near = difflib.get_close_matches(str(name).lower(), venue_names(), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     msg = f"no venue named {name!r}{hint} (there are: {', '.join(venue_names())})"
     raise UnknownVenueError(msg)

@@ -57,7 +57,7 @@ class SymbolTable:
         instrument = self._lookup(name)
         if instrument is not None:
             return instrument
-        known = [*self._by_symbol, *self._by_unified]
+        known = list(dict.fromkeys([*self._by_symbol, *self._by_unified]))
         near = difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.6)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         msg = f"{self.venue} lists no symbol {name!r}{hint}"
