@@ -11,8 +11,9 @@ from typing import Any
 from harness import Counter, feed_of, main
 from unicorn_binance_websocket_api import BinanceWebSocketApiManager
 
-CHANNELS = {"trade": "trade", "quote": "bookTicker"}
 OUTPUT = "UnicornFy" if "--unicornfy" in sys.argv else "dict"
+# UnicornFy 0.17.2 asks a trade for order ids ("b", "a") that Binance no longer sends, and falls over.
+CHANNELS = {"trade": "aggTrade" if OUTPUT == "UnicornFy" else "trade", "quote": "bookTicker"}
 
 
 async def start(order: dict[str, Any], counter: Counter) -> object:

@@ -105,6 +105,17 @@ class _Child:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode()
 
+    def read_object(self) -> dict[str, Any]:
+        """Wait for one line that is a JSON object; a peer may print other things before it.
+
+        Raises:
+            BenchError: The process ended, or said nothing of that sort in time.
+        """
+        while not (line := self.read()).startswith("{"):
+            pass
+        found: dict[str, Any] = msgspec.json.decode(line)
+        return found
+
     def _last_words(self) -> str:
         self.errors.seek(0)
         lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
@@ -182,11 +193,13 @@ class Stage:
                 while runner.read() != "ready":
                     pass
                 server.tell(f"go {scenario.rate} {scenario.messages}")
-                report = msgspec.json.decode(runner.read())
-                sent = msgspec.json.decode(server.read())
-        except (BenchError, OSError):
+                report, sent = runner.read_object(), server.read_object()
+        except BenchError:
             self.__exit__()
             raise
+        except (OSError, msgspec.DecodeError) as error:
+            self.__exit__()
+            raise BenchError(f"{client}: {error}") from error
         return _figures(report, sent, scenario.messages)
 
     def _serve(self) -> _Child:
@@ -195,7 +208,7 @@ class Stage:
         )
         server = _Child("server", (sys.executable, "-m", f"{WRAPPERS}.server"), order, 0, {})
         self._server = server
-        self._ports = msgspec.json.decode(server.read())["ports"]
+        self._ports = server.read_object()["ports"]
         return server
 
     def _order(self, scenario: Scenario, client: str) -> ClientOrder:
