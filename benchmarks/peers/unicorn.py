@@ -12,7 +12,7 @@ from harness import Counter, feed_of, main
 from unicorn_binance_websocket_api import BinanceWebSocketApiManager
 
 OUTPUT = "UnicornFy" if "--unicornfy" in sys.argv else "dict"
-# UnicornFy 0.17.2 asks a trade for order ids ("b", "a") that Binance no longer sends, and falls over.
+# UnicornFy 0.17.2 fails on a trade without order ids ("b", "a"); Binance no longer sends them.
 CHANNELS = {"trade": "aggTrade" if OUTPUT == "UnicornFy" else "trade", "quote": "bookTicker"}
 
 
