@@ -1,15 +1,23 @@
 """`crossfeed record` and `crossfeed replay` from the command line."""
 
+import asyncio
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
+import tomllib
+from contextlib import closing
 from io import StringIO
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from crossfeed.cli.record import Plan, RecordOptions
+from crossfeed.cli.record import line_of as line_of_recording
+from crossfeed.cli.record_sinks import RecordSinks
 from crossfeed.cli.replay import ReplayOptions, ReplayRun, moment_of, run_replay, speed_of
 from crossfeed.cli.replay_view import ReplayMonitor, line_of, render
 from crossfeed.clients.replay import Replay
@@ -17,6 +25,8 @@ from crossfeed.errors import ConfigError
 from crossfeed.journal.folder import list_segments
 from crossfeed.journal.reader import Journal
 from crossfeed.model.trust import Trust
+from crossfeed.runtime.config import FileConfig
+from crossfeed.runtime.record_config import SinkSection
 from crossfeed.testing.clock import ManualClock
 from crossfeed.testing.journal import wait_until
 
@@ -35,10 +45,14 @@ def recorded_bytes(folder: Path) -> int:
 
 @pytest.mark.fault("P06")
 def test_record_ends_in_order_on_sigterm(tmp_path: Path) -> None:
-    """The segment is sealed, nothing is lost, the exit code is 0."""
-    folder = tmp_path / "journal"
-    command = [*MAIN, "record", "BTC/USD", "--venues", "kraken", "--sim", "--summary"]
-    with subprocess.Popen([*command, "--out", str(folder)], stdout=subprocess.PIPE) as child:
+    """The segment is sealed, nothing is lost, the exit code is 0; a database got all trades."""
+    folder, config = tmp_path / "journal", tmp_path / "crossfeed.toml"
+    config.write_text(
+        f'[record]\ndirectory = "{folder}"\nsymbols = ["BTC/USD"]\nvenues = ["kraken"]\n'
+        f'[[record.sinks]]\ntype = "sqlite"\npath = "{tmp_path}/events.db"\nkinds = ["trade"]\n'
+    )
+    command = [*MAIN, "record", "--config", str(config), "--sim", "--summary"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert wait_until(lambda: recorded_bytes(folder) > 5_000)
         child.send_signal(signal.SIGTERM)
@@ -46,6 +60,12 @@ def test_record_ends_in_order_on_sigterm(tmp_path: Path) -> None:
         assert child.wait(10) == 0
     assert said["lost_records"] == 0
     assert said["frames"]["kraken"] > 0
+    (sink,) = said["sinks"]
+    assert (sink["state"], sink["dropped"], sink["waiting"]) == ("closed", 0, 0)
+    trades = sum(1 for _ in Replay(folder).events("trade"))
+    with closing(sqlite3.connect(tmp_path / "events.db")) as database:
+        assert database.execute("SELECT count(*) FROM trades").fetchone() == (trades,)
+    assert trades == sink["stored"] > 0
     assert [segment.state for segment in list_segments(folder)] == ["sealed"]
     journal = Journal(folder)
     assert sum(1 for _ in journal.records()) > 0
@@ -152,7 +172,75 @@ async def test_seeking_says_what_was_played_silently(calm, capsys) -> None:
     start = str((begin_ns + end_ns) // 2)
     assert await run_replay(options_for(calm.folder, start=start, is_summary=True)) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["warmed_records"] > 100
+    assert said["warmed_records"] > 0
     assert said["warm_ups"][0]["is_whole_run"]
     assert await run_replay(options_for(calm.folder, start=start)) == 0
     assert "played silently, so that everything stood" in capsys.readouterr().out
+
+
+# ── recording ─────────────────────────────────────────────────────────────────
+
+
+def planned(text: str = "", **options: object) -> Plan:
+    file = msgspec.convert(tomllib.loads(text), FileConfig)
+    return Plan.made(RecordOptions(**options), file)
+
+
+FILE = """
+[aggregator]
+exchanges = ["kraken"]
+symbols = ["ETH/USD"]
+[record]
+directory = "a"
+kinds = ["trade"]
+flush_ms = 20.0
+keep_days = 3.0
+"""
+
+
+def test_command_line_wins_over_the_file_over_defaults() -> None:
+    plan = planned(FILE)
+    assert (plan.folder, plan.symbols, plan.venues) == ("a", ("ETH/USD",), ("kraken",))
+    assert (plan.kinds, plan.section.journal().flush_ms) == (("trade",), 20.0)
+    given = {"flush_ms": 5.0, "keep_days": None}
+    plan = planned(FILE, folder="b", symbols=("X/Y",), venues=("binance",), journal=given)
+    assert (plan.folder, plan.symbols, plan.venues) == ("b", ("X/Y",), ("binance",))
+    assert (plan.section.flush_ms, plan.section.keep_days) == (5.0, 3.0)
+    with pytest.raises(ConfigError, match="symbol"):
+        planned(folder="b")
+    with pytest.raises(ConfigError, match="directory"):
+        planned(symbols=("X/Y",))
+    with pytest.raises(ConfigError, match="above zero"):
+        planned(FILE, journal={"flush_ms": -1.0})
+
+
+def test_sinks_that_cannot_work_are_refused(monkeypatch) -> None:
+    monkeypatch.delenv("CROSSFEED_POSTGRES_DSN", raising=False)
+    with pytest.raises(ConfigError, match="no table for book"):
+        RecordSinks([SinkSection(type="sqlite", path="x", kinds=["book"])])
+    with pytest.raises(ConfigError):
+        RecordSinks([SinkSection(type="postgres")])
+
+
+async def test_line_says_what_a_database_does(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "events.db"
+    sinks = RecordSinks([SinkSection(type="sqlite", path=str(path), name="db")])
+    sinks.start()
+    async with asyncio.timeout(10):
+        while "retrying" not in sinks.words()[0]:  # noqa: ASYNC110 - a thread makes it true
+            await asyncio.sleep(0.01)
+    await sinks.close(0.1)
+    assert sinks.words()[0].startswith("db: 0 stored")
+    assert sinks.summary()[0]["failures"] >= 1
+
+
+def test_line_says_what_the_disk_does() -> None:
+    summary = {
+        "records": 5, "bytes_in": 9, "bytes_out": 3, "segments": 2, "retired": 1, "gaps": 0,
+        "gaps_open": 0, "queue_bytes": 7, "lost_records": 4, "free_bytes": 2_000_000_000,
+        "failure": "[Errno 28] No space left on device", "states": {"kraken": "reconnecting"},
+    }  # fmt: skip
+    line = line_of_recording(summary, 10.0, 2_000.0)
+    for shown in ("10/s", "2 kB/s", "2 files", "1 deleted", "2.0 GB free", "lost 4",
+                  "NOT RECORDING: [Errno 28]", "kraken: reconnecting"):  # fmt: skip
+        assert shown in line

@@ -162,3 +162,57 @@ def test_without_a_file_everything_is_a_default() -> None:
     found = list(resolved_settings(None, {}))
     assert {each.origin for each in found} == {"default"}
     assert "aggregator.aggregation_strategy" in {each.path for each in found}
+
+
+# ── [record] ──────────────────────────────────────────────────────────────────
+
+RECORD = """
+[record]
+directory = "journal"
+kinds = ["trade"]
+segment_mb = 10.0
+keep_days = 2.0
+synced = true
+[[record.sinks]]
+type = "postgres"
+dsn = "postgresql://me:s3cret@db/x"
+[[record.sinks]]
+type = "sqlite"
+path = "events.db"
+kinds = ["trade", "gap"]
+"""
+
+
+def test_record_table_makes_the_journals_options(write) -> None:
+    section = load_config(write(RECORD), {}).record
+    options = section.journal()
+    assert (options.segment_bytes, options.keep_s) == (10_000_000, 172_800.0)
+    assert (options.profile, options.flush_ms) == ("synced", 100.0)
+    assert [sink.type for sink in section.sinks] == ["postgres", "sqlite"]
+    shown = {each.path: each for each in resolved_settings(write(RECORD), {})}
+    assert shown["record.keep_days"].origin == "file"
+    assert shown["record.flush_ms"].origin == "default"
+    assert "s3cret" not in repr(shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        ("record = 3", "record", "table"),
+        ("[record]\nflush_ms = 0.0", "record.flush_ms", "above zero"),
+        ("[record]\nkeep_day = 3", "record.keep_day", "did you mean keep_days"),
+        ('[record]\nvenues = ["krakn"]', "record.venues[0]", "did you mean kraken"),
+        ('[[record.sinks]]\ntype = "x"', "record.sinks.type", "sqlite or postgres"),
+        ('[[record.sinks]]\ntype = "sqlite"', "record.sinks.path", "path of its file"),
+        ('[[record.sinks]]\ntype = "sqlite"\npth = ""', "record.sinks[0].pth", "mean path"),
+        (
+            '[[record.sinks]]\ntype = "sqlite"\npath = "x"\npolicy = "block"',
+            "record.sinks.policy",
+            "drop_oldest",
+        ),
+    ],
+)
+def test_mistakes_in_the_record_table_are_named(write, text, path, words) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(write(text), {})
+    assert caught.value.field == path

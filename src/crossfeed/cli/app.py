@@ -114,26 +114,34 @@ def watch(
 
 @app.command
 def record(  # noqa: PLR0913 - one parameter is one option
-    *symbols: Symbol,
-    out: Annotated[Path, Parameter(help="Folder of the journal.")],
+    *symbols: str,
+    out: Annotated[Path | None, Parameter(help="Folder of the journal.")] = None,
     venues: Venues = "",
-    kinds: Annotated[
-        str, Parameter(help="Kinds of data, separated by commas.")
-    ] = "trade,book,book_ticker",
+    kinds: Annotated[str, Parameter(help="Kinds of data; else trade,book,book_ticker.")] = "",
     config: Annotated[Path | None, Parameter(help="Configuration file (TOML).")] = None,
     sim: Annotated[
         bool, Parameter(negative="", help="Record simulated venues instead of the real ones.")
     ] = False,
     seconds: Seconds = 0.0,
-    flush_ms: Annotated[float, Parameter(help="Most that a killed process loses.")] = 100.0,
+    flush_ms: Annotated[
+        float | None, Parameter(help="Most that a killed process loses; else 100.")
+    ] = None,
     synced: Annotated[
         bool, Parameter(negative="", help="Flush within 4 ms and sync after each flush.")
     ] = False,
-    segment_mb: Annotated[float, Parameter(help="A file is closed at this size ...")] = 256.0,
-    segment_minutes: Annotated[float, Parameter(help="... or at this age.")] = 60.0,
-    keep_gb: Annotated[float, Parameter(help="Delete the oldest files beyond; 0: never.")] = 0.0,
-    keep_days: Annotated[float, Parameter(help="Delete files older than; 0: never.")] = 0.0,
-    queue_mb: Annotated[float, Parameter(help="What may wait for a slow disk.")] = 64.0,
+    segment_mb: Annotated[
+        float | None, Parameter(help="A file is closed at this size, else 256 ...")
+    ] = None,
+    segment_minutes: Annotated[float | None, Parameter(help="... or at this age, else 60.")] = None,
+    keep_gb: Annotated[
+        float | None, Parameter(help="Delete the oldest files beyond; 0, the default: never.")
+    ] = None,
+    keep_days: Annotated[
+        float | None, Parameter(help="Delete files older than; 0, the default: never.")
+    ] = None,
+    queue_mb: Annotated[
+        float | None, Parameter(help="What may wait for a slow disk; else 64.")
+    ] = None,
     summary: Summary = False,
 ) -> int:
     """Record everything that venues send, for months if need be. Ctrl-C or SIGTERM ends it.
@@ -141,22 +149,21 @@ def record(  # noqa: PLR0913 - one parameter is one option
     SIGHUP reads the configuration file again: symbols come and go; a bad file changes nothing.
     """
     from crossfeed.cli.record import RecordOptions, run_record
-    from crossfeed.journal.options import JournalOptions
 
-    journal = JournalOptions(
-        flush_ms=flush_ms,
-        profile="synced" if synced else "normal",
-        segment_bytes=round(segment_mb * 1e6),
-        segment_s=segment_minutes * 60.0,
-        keep_bytes=round(keep_gb * 1e9),
-        keep_s=keep_days * 86_400.0,
-        queue_bytes=round(queue_mb * 1e6),
-    )
+    journal: dict[str, float | bool | None] = {
+        "flush_ms": flush_ms,
+        "synced": synced or None,
+        "segment_mb": segment_mb,
+        "segment_minutes": segment_minutes,
+        "keep_gb": keep_gb,
+        "keep_days": keep_days,
+        "queue_mb": queue_mb,
+    }
     options = RecordOptions(
         symbols=symbols,
         venues=_split(venues),
         kinds=_split(kinds),
-        folder=str(out),
+        folder=str(out or ""),
         journal=journal,
         config=str(config or ""),
         seconds=seconds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,6 +14,7 @@ from msgspec import Struct, structs
 from rich.console import Console
 from rich.status import Status
 
+from crossfeed.cli.record_sinks import RecordSinks
 from crossfeed.cli.reload import reloadable
 from crossfeed.cli.session import interruptible, no_data, print_json
 from crossfeed.cli.simulated import SimulatedVenues
@@ -24,10 +26,10 @@ from crossfeed.errors import (
     JournalError,
     UnknownSymbolError,
 )
-from crossfeed.journal.options import JournalOptions
 from crossfeed.journal.records import Loss
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.runtime.config import FileConfig, load_config
+from crossfeed.runtime.record_config import RecordSection
 from crossfeed.runtime.recording import Recorder
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.runtime.tasks import TaskOwner
@@ -50,15 +52,50 @@ SHUTDOWN_DEADLINE_S: Final = 5.0
 class RecordOptions(Struct, frozen=True, kw_only=True):
     """What `crossfeed record` was told; empty values are taken from the file, then the defaults."""
 
-    symbols: tuple[str, ...]
-    venues: tuple[str, ...]
-    kinds: tuple[str, ...]
-    folder: str
-    journal: JournalOptions
+    symbols: tuple[str, ...] = ()
+    venues: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    folder: str = ""
+    journal: Mapping[str, float | bool | None] = {}
     config: str = ""
     seconds: float = 0.0
     is_simulated: bool = False
     is_summary: bool = False
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What is recorded where: command line over file over defaults."""
+
+    folder: str
+    symbols: tuple[str, ...]
+    venues: tuple[str, ...]
+    kinds: tuple[str, ...]
+    section: RecordSection
+
+    @classmethod
+    def made(cls, options: RecordOptions, file: FileConfig) -> Plan:
+        """Put the sources together.
+
+        Raises:
+            ConfigError: Something is missing, or cannot work.
+        """
+        known = file.record
+        given = {name: value for name, value in options.journal.items() if value is not None}
+        symbols = options.symbols or tuple(known.symbols) or tuple(file.aggregator.symbols)
+        if not symbols:
+            raise ConfigError("name at least one symbol, like: crossfeed record BTC/USD")
+        folder = options.folder or known.directory
+        if not folder:
+            msg = "name the folder of the journal: --out recording, or [record] directory"
+            raise ConfigError(msg, field="out")
+        venues = options.venues or known.venues or file.aggregator.exchanges or file.venues
+        return cls(
+            folder=folder,
+            symbols=symbols,
+            venues=tuple(venues or DEFAULT_VENUES),
+            kinds=options.kinds or tuple(known.kinds) or DEFAULT_KINDS,
+            section=structs.replace(known, **given),
+        )
 
 
 class RecordRun:
@@ -69,6 +106,7 @@ class RecordRun:
         symbols: Symbols; a venue that does not list one is done without it.
         kinds: Kinds of data.
         venues: Venues with their settings.
+        sinks: Databases that get the events too; closed by the caller.
 
     Raises:
         ConfigError: A venue, kind or symbol that cannot work.
@@ -80,9 +118,11 @@ class RecordRun:
         symbols: tuple[str, ...],
         kinds: tuple[str, ...],
         venues: Mapping[str, FeedSettings],
+        sinks: RecordSinks | None = None,
     ) -> None:
         """Check the configuration; nothing is connected yet."""
         self.recorder = recorder
+        self.sinks = sinks or RecordSinks(())
         self.clients = {
             name: VenueClient(name, settings=settings, recorder=recorder)
             for name, settings in venues.items()
@@ -104,6 +144,8 @@ class RecordRun:
         Raises:
             ConfigError: A symbol that no venue lists, or a kind one does not have.
         """
+        self.sinks.start()
+        self.sinks.attach(self.clients.values())
         await asyncio.gather(*(client.learn_instruments() for client in self.clients.values()))
         listed: set[str] = set()
         for client in self.clients.values():
@@ -194,7 +236,17 @@ class RecordRun:
             "gaps_open": sum(each["gaps_open"] for each in feeds.values()),
             "states": {name: each["state"] for name, each in feeds.items()},
             "unreachable": {name: str(error) for name, error in self.unreachable.items()},
+            "sinks": self.sinks.summary(),
+            "free_bytes": _free_bytes(self.recorder.writer.folder),
         }
+
+
+def _free_bytes(folder: str) -> int:
+    """Return what the disk has left; -1 where that cannot be told."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return -1
 
 
 def _lists(client: VenueClient, symbol: str) -> bool:
@@ -213,31 +265,32 @@ async def run_record(options: RecordOptions) -> int:
         JournalError: The folder cannot be written, or the recorder ended before its time.
     """
     file = load_config(options.config) if options.config else FileConfig()
-    venues = tuple(options.venues or file.aggregator.exchanges or file.venues or DEFAULT_VENUES)
-    symbols = options.symbols or tuple(file.aggregator.symbols)
-    if not symbols:
-        raise ConfigError("name at least one symbol, like: crossfeed record BTC/USD")
-    kinds = options.kinds or DEFAULT_KINDS
+    plan = Plan.made(options, file)
     async with contextlib.AsyncExitStack() as stack:
-        settings = {name: file.venues.get(name, FeedSettings()) for name in venues}
+        settings = {name: file.venues.get(name, FeedSettings()) for name in plan.venues}
         if options.is_simulated:
             simulated = await stack.enter_async_context(
-                SimulatedVenues(venues, symbols, rate_per_s=SIMULATED_RATE_PER_S, seed=1)
+                SimulatedVenues(plan.venues, plan.symbols, rate_per_s=SIMULATED_RATE_PER_S, seed=1)
             )
-            settings = {name: simulated.settings(name) for name in venues}
-        recorder = Recorder(options.folder, options.journal)
-        run = RecordRun(recorder, symbols, kinds, settings)
+            settings = {name: simulated.settings(name) for name in plan.venues}
+        recorder = Recorder(plan.folder, plan.section.journal())
+        sinks = RecordSinks(plan.section.sinks)
+        run = RecordRun(recorder, plan.symbols, plan.kinds, settings, sinks)
 
         async def apply(fresh: FileConfig) -> str:
             """Take what can change while it runs; name what cannot."""
-            wanted = tuple(fresh.aggregator.symbols)
-            if not options.symbols and not wanted:
-                raise ConfigError("no symbol is left", field="aggregator.symbols")
-            said = await run.change(options.symbols or wanted)
+            wanted = Plan.made(options, fresh)
+            said = await run.change(wanted.symbols)
             is_same = fresh.venues == file.venues and (
-                fresh.aggregator.exchanges == file.aggregator.exchanges
+                structs.replace(wanted, symbols=(), section=file.record)
+                == structs.replace(plan, symbols=(), section=file.record)
             )
-            return said if is_same else f"{said}; venues and their settings wait for a restart"
+            if (
+                is_same
+                and structs.replace(fresh.record, symbols=file.record.symbols) == file.record
+            ):
+                return said
+            return f"{said}; venues, their settings and those of the recorder wait for a restart"
 
         recorder.start()
         for found in recorder.writer.recovered:
@@ -247,10 +300,9 @@ async def run_record(options: RecordOptions) -> int:
                 await _watch(run, options)
             summary = run.summary()
         finally:
-            async with asyncio.timeout(SHUTDOWN_DEADLINE_S):
-                await run.stop()
-            await recorder.close(SHUTDOWN_DEADLINE_S)
+            await _end(run)
     summary |= structs.asdict(recorder.stats()) | {"is_recording": False}
+    summary["sinks"] = sinks.summary()
     if options.is_summary:
         print_json(summary)
     else:
@@ -259,6 +311,19 @@ async def run_record(options: RecordOptions) -> int:
     if silent:
         raise no_data(silent, options.seconds)
     return 0
+
+
+async def _end(run: RecordRun) -> None:
+    """End the clients, then, whatever became of them, seal the journal and close the databases."""
+    try:
+        async with asyncio.timeout(SHUTDOWN_DEADLINE_S):
+            await run.stop()
+    except TimeoutError:
+        log.warning("the clients did not end within %g s", SHUTDOWN_DEADLINE_S)
+    finally:
+        await asyncio.gather(
+            run.recorder.close(SHUTDOWN_DEADLINE_S), run.sinks.close(SHUTDOWN_DEADLINE_S)
+        )
 
 
 async def _watch(run: RecordRun, options: RecordOptions) -> None:
@@ -283,7 +348,9 @@ async def _watch(run: RecordRun, options: RecordOptions) -> None:
                 break
             run.check()
             elapsed_s = (now_ns - shown_ns) / 1e9
-            if elapsed_s >= (LIVE_INTERVAL_S if is_live else LINE_INTERVAL_S):
+            is_due = elapsed_s >= (LIVE_INTERVAL_S if is_live else LINE_INTERVAL_S)
+            is_turn = run.recorder.stats().is_recording != before["is_recording"]
+            if is_due or is_turn:
                 shown_ns, before = now_ns, _show(run, before, elapsed_s, status, options)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
@@ -300,7 +367,8 @@ def _show(
 ) -> dict[str, Any]:
     """Show the state once; return it."""
     now = run.summary()
-    text = line_of(now, (now["records"] - before["records"]) / elapsed_s)
+    rates = ((now[name] - before[name]) / elapsed_s for name in ("records", "bytes_out"))
+    text = "  ".join([line_of(now, *rates), *run.sinks.words()])
     if status is not None:
         status.update(text)
     elif not options.is_summary:
@@ -308,13 +376,18 @@ def _show(
     return now
 
 
-def line_of(summary: Mapping[str, Any], rate_per_s: float = 0.0) -> str:
+def line_of(summary: Mapping[str, Any], rate_per_s: float = 0.0, bytes_per_s: float = 0.0) -> str:
     """Return a recording's state as one line."""
     ratio = summary["bytes_in"] / summary["bytes_out"] if summary["bytes_out"] else 0.0
+    free_bytes = summary.get("free_bytes", -1)
     parts = [
         f"{summary['records']:,} records",
         f"{rate_per_s:,.0f}/s" if rate_per_s else "",
         f"{summary['bytes_out'] / 1e6:,.1f} MB (1/{ratio:.1f})",
+        f"{bytes_per_s / 1e3:,.0f} kB/s" if bytes_per_s else "",
+        f"{summary['segments']} files",
+        f"{summary['retired']} deleted" if summary["retired"] else "",
+        f"{free_bytes / 1e9:,.1f} GB free" if free_bytes >= 0 else "",
         f"queue {summary['queue_bytes'] / 1e6:.1f} MB",
         f"gaps {summary['gaps']} ({summary['gaps_open']} open)",
         f"lost {summary['lost_records']:,}" if summary["lost_records"] else "",

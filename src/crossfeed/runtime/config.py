@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from msgspec import Struct, structs
 
 from crossfeed.aggregation.config import AggregatorConfig
 from crossfeed.errors import ConfigError
+from crossfeed.runtime.record_config import RecordSection, SinkSection
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.registry import find_venue
 
@@ -24,6 +26,7 @@ __all__ = ["AggregatorSection", "FileConfig", "Origin", "load_config", "resolved
 
 FILE_BYTES_MAX: Final = 1 << 20
 PORT_MAX: Final = 65_535
+INDEX: Final = re.compile(r"\[[0-9]+\]")
 Made = TypeVar("Made")
 Section = TypeVar("Section", bound=Struct)
 SECRETS: Final = ("api_key", "api_secret", "api_passphrase")
@@ -46,12 +49,21 @@ class FileConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         aggregator: What to aggregate.
         venues: Settings of single venues, by name.
+        record: How to record.
         metrics_port: Loopback port for Prometheus metrics; 0: none.
     """
 
     aggregator: AggregatorSection = AggregatorSection()
+    record: RecordSection = RecordSection()
     venues: dict[str, FeedSettings] = {}
     metrics_port: int = 0
+
+
+SECTIONS: Final[Mapping[str, type[Struct]]] = {
+    "aggregator": AggregatorSection,
+    "record": RecordSection,
+    "record.sinks.*": SinkSection,
+}
 
 
 class Origin(Struct, frozen=True):
@@ -80,11 +92,14 @@ def load_config(path: str | Path, environment: Mapping[str, str] | None = None) 
     """
     known = os.environ if environment is None else environment
     table = _read(Path(path))
+    record = _convert(_subtable(table.pop("record", {}), "record"), RecordSection, "record")
     venues = {
         name: _venue_settings(name, values, known)
         for name, values in _subtable(table.pop("venues", {}), "venues").items()
     }
-    config = structs.replace(_convert(table, FileConfig, ""), venues=venues)
+    config = structs.replace(_convert(table, FileConfig, ""), venues=venues, record=record)
+    for index, name in enumerate(record.venues):
+        _at(f"record.venues[{index}]", find_venue, name)
     if not 0 <= config.metrics_port <= PORT_MAX:
         raise ConfigError(f"{config.metrics_port} is no port (0..{PORT_MAX})", field="metrics_port")
     _check_aggregator(config)
@@ -176,7 +191,7 @@ def _explained(error: msgspec.ValidationError, path: str, kind: type[Struct]) ->
     if not quote:
         return ConfigError(text, field=place)
     unknown = rest.rstrip("`")
-    section: type[Struct] = AggregatorSection if inner == "aggregator" else kind
+    section = SECTIONS.get(INDEX.sub(".*", place), kind)
     fields = section.__struct_fields__
     near = difflib.get_close_matches(unknown, fields, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(fields)}"
@@ -196,6 +211,9 @@ def resolved_settings(
     config = FileConfig() if path is None else load_config(path, known)
     table = {} if path is None else _read(Path(path))
     yield from _section("aggregator", config.aggregator, table.get("aggregator", {}))
+    for field, value in config.record.masked().items():
+        origin = "file" if field in table.get("record", {}) else "default"
+        yield Origin(f"record.{field}", value, origin)
     yield Origin(
         "metrics_port", config.metrics_port, "file" if "metrics_port" in table else "default"
     )
