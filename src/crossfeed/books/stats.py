@@ -39,7 +39,8 @@ class BookStats(Struct, frozen=True, kw_only=True):
         old_images: Images older than the kept updates, fetched again.
         overflowed: Updates dropped from a full buffer.
         holes: Holes found, by cause.
-        unknown_removals: Removals of levels the book does not hold (normal), since its last image.
+        unknown_removals: Removals of levels the book does not hold (normal), since its last image;
+            the pure core does not count one that repeats a removal.
         out_of_window: Levels beyond the provable window, since its last image.
         crossings: Times it was crossed or locked, by what became of it.
         last_audit: Newest comparison with a REST image.
