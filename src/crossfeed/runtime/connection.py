@@ -22,7 +22,7 @@ from crossfeed.model.commands import Acknowledged, Refused, Want
 from crossfeed.model.output import Output
 from crossfeed.runtime.gates import Pulse
 from crossfeed.runtime.line_parts import watch_streams
-from crossfeed.runtime.pipeline import PureCore
+from crossfeed.runtime.pipeline import SAMPLE_MASK, PureCore
 from crossfeed.transport.manager import WebSocketManager
 from crossfeed.transport.state import ConnectionState
 
@@ -34,8 +34,6 @@ __all__ = ["Connection", "WantState"]
 log = logging.getLogger("crossfeed.session")
 
 ACK_ATTEMPTS_MAX = 2
-SAMPLE_MASK = 7
-"""The time of every eighth frame is taken: a second clock reading on each would cost 5 %."""
 
 
 class WantState(StrEnum):
@@ -257,7 +255,7 @@ class Connection:
     # ── what the venue says ─────────────────────────────────────────────────
 
     def on_frame(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
-        """Take one frame: the synchronous way of every message."""
+        """Take one frame that the core's own `path` leaves to us."""
         session = self._session
         out = self.core.feed(frame, ts_recv_ns, ts_mono_ns)
         publish = session.router.publish
@@ -267,7 +265,7 @@ class Connection:
             session.execute(self, out.commands)
         self._frames += 1
         if not self._frames & SAMPLE_MASK:
-            session.processing.add(session.clock.monotonic_ns() - ts_mono_ns)
+            self.sample(ts_mono_ns)
 
     def sample(self, ts_mono_ns: int) -> None:
         """Note how long the frame received at `ts_mono_ns` took."""

@@ -69,32 +69,25 @@ def compile_builder(
     names: dict[str, object] = {"symbols": symbols, "EXCHANGE": exchange, "iso_ns": iso_ns}
     names |= {"sided": _split_sided, "SOUND": Trust.SOUND, "INTEGRITY": route.integrity}
     slots, prelude, flag = _slots(plan, names, time_unit_ns)
-    body = ["def build(w, raw, recv, mono):", "    out = []"]
+    make = functools.partial(_make, route=route, slots=slots, names=names)
+    index = "index" if plan.loops else "0"
+    made = make(route.event, "EVENT", route.marks, "MARKS", index=index)
+    if flag:
+        event = route.snapshot or route.event
+        first = make(event, "SNAPSHOT", route.snapshot_marks, "SNAPSHOT_MARKS", index=index)
+        made = f"{first} if {flag} else {made}"
+    body = ["def build(w, raw, recv, mono):"]
     indent = "    "
     if plan.loops:
-        body.append("    index = 0")
+        body += ["    out = []", "    index = 0"]
     for name, source in plan.loops:
         body.append(f"{indent}for {name} in {source}:")
         indent += "    "
     body += [indent + line for line in prelude]
-    index = "index" if plan.loops else "0"
-    plain = _make(route.event, "EVENT", route.marks, "MARKS", route, slots, names, index)
-    if flag:
-        first = _make(
-            route.snapshot or route.event, "SNAPSHOT", route.snapshot_marks, "SNAPSHOT_MARKS",
-            route, slots, names, index,
-        )  # fmt: skip
-        body += [
-            f"{indent}if {flag}:",
-            f"{indent}    {first}",
-            f"{indent}else:",
-            f"{indent}    {plain}",
-        ]
-    else:
-        body.append(indent + plain)
     if plan.loops:
-        body.append(f"{indent}index += 1")
-    body.append("    return out")
+        body += [f"{indent}out.append({made})", f"{indent}index += 1", "    return out"]
+    else:
+        body.append(f"    return [{made}]")
     exec(compile("\n".join(body), f"<builder {route.wire.__name__}>", "exec"), names)  # noqa: S102
     builder: Builder = names["build"]  # type: ignore[assignment]
     return builder
@@ -105,6 +98,7 @@ def _make(
     event_name: str,
     marks: Mark,
     marks_name: str,
+    *,
     route: Route,
     slots: Mapping[str, str],
     names: dict[str, object],
@@ -134,7 +128,7 @@ def _make(
         else:
             msg = f"{route.wire.__name__}: nothing fills {event.__name__}.{field}"
             raise TypeError(msg)
-    return f"out.append({event_name}({', '.join(arguments)}))"
+    return f"{event_name}({', '.join(arguments)})"
 
 
 @functools.cache

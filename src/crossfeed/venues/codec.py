@@ -47,7 +47,6 @@ class TableCodec:
             than its routes say.
     """
 
-    connection_sequence: int | None = None
     sequence_field: str = ""
     needs_messages: bool = False
 
@@ -61,6 +60,8 @@ class TableCodec:
         time_unit_ns: int = 1_000_000,
     ) -> None:
         """Compile the declarations for this connection."""
+        # Of the instance, not the class: read with each frame, which costs an eighth this way.
+        self.connection_sequence: int | None = None
         self.exchange = exchange
         self.table = table
         self.options = options
@@ -69,6 +70,7 @@ class TableCodec:
         self._decoder = Decoder(
             exchange, routes, self.symbols, time_unit_ns=time_unit_ns, keep_raw=options.keep_raw
         )
+        self._decode = self._decoder.decode
         self._tables = DecoderTables(
             exchange, routes, self.symbols, time_unit_ns, options.keep_raw, self.sequence_field
         )
@@ -89,7 +91,7 @@ class TableCodec:
 
     def receive(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
         """Decode one frame; see `Codec.receive`."""
-        route, message, events = self._decoder.decode(frame, ts_recv_ns, ts_mono_ns)
+        route, message, events = self._decode(frame, ts_recv_ns, ts_mono_ns)
         if events is not None:
             if route.refine:
                 self._refiners[route.refine](message, events, out)

@@ -97,25 +97,26 @@ class Decoder:
             entry = None
             if self._head_end:
                 entry = self._heads.get(frame.partition(self._head_end)[0])
-            if entry is None:
-                found = self._guess(frame)
-                entry = self._by_guess.get(found.groups()) if found is not None else None
-                if entry is None:
-                    entry = self._decoders.get(self._probe.decode(frame).tag())
-                    if entry is None:
-                        raise UnknownMessageError(
-                            self._exchange, "unknown_type", "no such message", frame
-                        )
-                elif self._head_end and found is not None and len(self._heads) < _HEADS_MAX:
-                    self._remember_head(frame, found.end(), entry)
-            decode, route, build = entry
+            decode, route, build = entry or self._find(frame)
             message = decode(frame)
             if build is None:
                 return route, message, None
-            events = build(message, frame if self._keep_raw else None, ts_recv_ns, ts_mono_ns)
+            raw = frame if self._keep_raw else None
+            return route, message, build(message, raw, ts_recv_ns, ts_mono_ns)
         except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError) as exc:
             raise refusal(self._exchange, exc, frame) from exc
-        return route, message, events
+
+    def _find(self, frame: bytes) -> _Entry:
+        """Find what a frame is decoded by, from the usual order of its keys or from its tag."""
+        found = self._guess(frame)
+        entry = self._by_guess.get(found.groups()) if found is not None else None
+        if entry is None or found is None:
+            entry = self._decoders.get(self._probe.decode(frame).tag())
+            if entry is None:
+                raise UnknownMessageError(self._exchange, "unknown_type", "no such message", frame)
+        elif self._head_end and len(self._heads) < _HEADS_MAX:
+            self._remember_head(frame, found.end(), entry)
+        return entry
 
     def _remember_head(self, frame: bytes, guess_end: int, entry: _Entry) -> None:
         """Remember how messages of this sort begin, if the guess looked at nothing beyond."""
