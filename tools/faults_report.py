@@ -1,11 +1,12 @@
 """Run the fault tests in full and print what they prove: ids, figures, gates.
 
-    python tools/faults_report.py [--short] [--markdown FILE] [pytest options]
+    python tools/faults_report.py [--short] [--markdown FILE] [pytest options, such as -k rotation]
 
 Reads the catalogue (tests/faults.toml). Every test marked `fault("ID")`, wherever it lies, counts
 for its id; those in tests/faults also tell what was injected, found, repaired, lost and doubled,
 and measure the figures the project promises. What measures time or memory runs alone, after the
-rest. Exits with 1 when a test failed, a figure was missed, or one was not measured (full form).
+rest. Exits with 1 when a test failed or a figure was missed, in a whole run also when one was not
+measured.
 """
 
 import os
@@ -159,13 +160,13 @@ class Recorder:
         worst = min if found[0].at_least else max
         return worst(found, key=lambda one: one.measured), found
 
-    def add_losses(self, *, is_full: bool) -> None:
+    def add_losses(self, *, is_whole: bool) -> None:
         """Make figures of what the tests that count single messages found."""
         losses = self.losses
         if not losses:
             return
         exact = 100.0 * losses["exact"] / max(1, losses["ranges"])
-        gate = float(GAPS_GATE if is_full else 1)
+        gate = float(GAPS_GATE if is_whole else 1)
         of = f"beside {losses['injected'] - losses['gaps']:,} other faults in messages"
         ranges = f"{losses['ranges']:,} ranges"
         self.figures += [
@@ -196,14 +197,16 @@ def standing(recorder: Recorder, fault: str, absent: dict[str, str]) -> str:
     return f"no {absent[fault]} yet" if is_absent else verdict
 
 
-def catalogue_table(recorder: Recorder) -> Table:
-    """Build the table of all ids."""
+def catalogue_table(recorder: Recorder, *, is_whole: bool) -> Table:
+    """Build the table of all ids; of those that were run, if only a part was."""
     groups, absent = load_catalogue()
     table = Table("id", "fault", "state", "tests", *COLUMNS, "s", title="Faults")
     for group in groups.values():
         for fault, title in group.items():
             verdict = standing(recorder, fault, absent)
             tally = recorder.tallies[fault]
+            if not is_whole and not recorder.outcomes[fault]:
+                continue
             table.add_row(
                 fault,
                 title,
@@ -217,14 +220,16 @@ def catalogue_table(recorder: Recorder) -> Table:
     return table
 
 
-def group_rows(recorder: Recorder) -> list[Row]:
-    """Return one row for each group of the catalogue."""
+def group_rows(recorder: Recorder, *, is_whole: bool) -> list[Row]:
+    """Return one row for each group of the catalogue (of which something was run)."""
     groups, absent = load_catalogue()
     rows: list[Row] = []
     for name, group in groups.items():
         states = Counter(standing(recorder, fault, absent) for fault in group)
         letter = next(iter(group))[0]
         tally = recorder.groups[letter]
+        if not is_whole and not tally:
+            continue
         others = ", ".join(f"{n} {state}" for state, n in states.items() if state != "proven")
         rows.append(
             (
@@ -237,22 +242,23 @@ def group_rows(recorder: Recorder) -> list[Row]:
     return rows
 
 
-def figure_rows(recorder: Recorder, *, is_full: bool) -> tuple[list[Row], bool]:
-    """Return a row for each promised figure; say whether all are met (and, in full, measured)."""
+def figure_rows(recorder: Recorder, *, is_whole: bool) -> tuple[list[Row], bool]:
+    """Return a row for each promised figure; say whether all are met (in a whole run: measured)."""
     rows: list[Row] = []
     are_met = True
     for name, gate in FIGURES.items():
         worst, found = recorder.measured(name)
         if worst is None:
-            are_met &= not is_full
-            rows.append((name, "not measured", gate, "MISSING" if is_full else "full form", ""))
+            are_met &= not is_whole
+            if is_whole:
+                rows.append((name, "not measured", gate, "MISSING", ""))
             continue
         is_met = worst.is_met and all(one.is_met for one in found)
         are_met &= is_met
         sign = "≥" if worst.at_least else "≤"
         detail = worst.detail if len(found) == 1 else f"worst of {len(found)}: {worst.detail}"
         rows.append((name, worst.shown, f"{sign} {gate}", "met" if is_met else "MISSED", detail))
-    for name, (command, ids) in ELSEWHERE.items():
+    for name, (command, ids) in ELSEWHERE.items() if is_whole else ():
         if command:
             rows.append((name, "not in this run", "", "", command))
             continue
@@ -283,15 +289,17 @@ def as_markdown(titles: Row, rows: list[Row]) -> str:
 
 
 def run_tests(options: list[str], recorder: Recorder) -> int:
-    """Run everything marked; what measures time and memory alone. Return the exit code."""
+    """Run everything marked; what measures time and memory alone. Return the exit code.
+
+    With options only tests/faults is looked through: all that measures a figure lies there.
+    """
     shared = ["-p", "no:randomly", "--timeout=900", "-q", "-ra", *options]
-    code = pytest.main(
-        ["-m", "fault and not load", "-n2", "--dist=worksteal", *shared], plugins=[recorder]
-    )
     folder = str(ROOT / "tests" / "faults")
-    alone = pytest.main(["-m", "fault and load", *shared, folder], plugins=[recorder])
-    is_empty = alone == pytest.ExitCode.NO_TESTS_COLLECTED
-    return int(code) or (0 if is_empty else int(alone))
+    spread = [folder] if options else ["-n2", "--dist=worksteal"]
+    together = ["-m", "fault and not load", *shared, *spread]
+    alone = ["-m", "fault and load", *shared, folder]
+    codes = {int(pytest.main(part, plugins=[recorder])) for part in (together, alone)}
+    return max(codes - {int(pytest.ExitCode.NO_TESTS_COLLECTED)}, default=1)
 
 
 def main(options: list[str]) -> int:
@@ -308,11 +316,12 @@ def main(options: list[str]) -> int:
     recorder = Recorder()
     started = time.monotonic()
     code = run_tests(chosen, recorder)
-    recorder.add_losses(is_full=is_full)
-    figures, are_met = figure_rows(recorder, is_full=is_full)
-    groups = group_rows(recorder)
+    is_whole = is_full and not chosen
+    recorder.add_losses(is_whole=is_whole)
+    figures, are_met = figure_rows(recorder, is_whole=is_whole)
+    groups = group_rows(recorder, is_whole=is_whole)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.print(catalogue_table(recorder))
+    console.print(catalogue_table(recorder, is_whole=is_whole))
     console.print(as_table("Groups", GROUP_TITLES, groups))
     console.print(as_table("Figures", FIGURE_TITLES, figures))
     for fault, reason in recorder.reasons.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossfeed import VenueClient
+from crossfeed.clients.venue_client import QUEUE_CAPACITY
 from crossfeed.testing.events import trade
 
 PER_S = 10_000
@@ -42,8 +43,9 @@ async def test_a_dead_consumer_costs_no_more_memory_in_ten_minutes_than_in_one(
     flood(3 * PER_S, seconds * PER_S)
     gc.collect()
     grown = (resident_bytes() - base) / (1 << 20)
-    assert dead.dropped >= seconds * PER_S - 3 * PER_S
-    tally(injected=seconds * PER_S, detected=dead.dropped)
+    surplus = (3 + seconds) * PER_S - QUEUE_CAPACITY
+    assert dead.dropped == surplus  # what was dropped is counted, to the last event
+    tally(injected=surplus, detected=dead.dropped)
     events = seconds * PER_S
     detail = f"{events:,} events, as many as {seconds} s bring, published without a pause"
     figure("memory growth, dead consumer, 10,000 msg/s", grown, 16.0, "MB", detail=detail)
