@@ -405,11 +405,8 @@ class Router:
 
     def find(self, data_type: str, symbol: str, handler: Handler) -> list[Subscription]:
         """Return the subscriptions made with exactly these."""
-        return [
-            s
-            for s in self.subscriptions
-            if (s.data_type, s.symbol) == (data_type, symbol) and s.handler == handler
-        ]
+        wanted = (data_type, symbol, handler)
+        return [s for s in self.subscriptions if (s.data_type, s.symbol, s.handler) == wanted]
 
     def wants(self, data_type: str) -> bool:
         """Say whether anybody listens to `data_type`."""
@@ -417,17 +414,11 @@ class Router:
 
     def report(self, subscription: Subscription, error: BaseException) -> None:
         """Tell the error handlers (isolated as well) and the log, once in a while."""
-        if subscription.failures in {1, 10, 100, 1000} or isinstance(
-            error, HandlerQuarantinedError
-        ):
-            # Where it failed is said once; a thousand tracebacks help nobody.
-            log.error(
-                "handler %s: %r (failure %d)",
-                subscription.name,
-                error,
-                subscription.failures,
-                exc_info=error if subscription.failures == 1 else None,
-            )
+        count = subscription.failures
+        if count in {1, 10, 100, 1000} or isinstance(error, HandlerQuarantinedError):
+            where = error if count == 1 else None  # a thousand tracebacks help nobody
+            text = "handler %s: %r (failure %d)"
+            log.error(text, subscription.name, error, count, exc_info=where)
         self.tell(error)
 
     def tell(self, error: BaseException) -> None:
