@@ -333,3 +333,93 @@ def test_the_public_view_shows_the_orders():
     assert book.queue(BUY, 1.0) == []
     assert book.order("c").price == 101.0
     assert book.order("d") is None
+
+
+# ── a quiet product after a reconnect, and its tail ───────────────────────────
+
+
+def reconnected(rig):
+    """Let the connection break and come back."""
+    at = (0, rig.now_ms * MS)
+    rig.sync.on_close(*at, rig.out)
+    assert rig.state == ("live", "UNAVAILABLE")
+    rig.sync.on_open(*at, rig.out)
+    rig.sync.on_subscribed(*at, rig.out)
+    return rig
+
+
+@pytest.mark.fault("S02")
+def test_the_heartbeat_proves_a_quiet_book_after_a_reconnect():
+    rig = reconnected(Rig().live())
+    rig.sync.witness(10, rig.now_ms * MS)
+    rig.wait(0)
+    assert rig.state == ("live", "SOUND")
+    assert rig.trust.cause == "witnessed"
+    assert (rig.wait(60_000).fetches, rig.gaps) == ([], [])
+
+
+@pytest.mark.fault("S02")
+def test_a_lost_tail_shows_at_the_next_heartbeat():
+    rig = Rig().live()
+    rig.sync.witness(12, rig.now_ms * MS)
+    assert rig.wait(999).state == ("live", "SOUND"), "the heartbeat may have overtaken the feed"
+    assert rig.wait(1).state == ("syncing", "UNSOUND")
+    rig.answer(12, ("a", BUY, 99.0, 1.0))
+    assert rig.state == ("live", "SOUND")
+    assert rig.gaps == [(11, 12, "tail", "snapshot")]
+
+
+def test_a_heartbeat_that_overtook_the_feed_is_no_loss():
+    rig = Rig().live()
+    rig.sync.witness(11, rig.now_ms * MS)
+    rig.sync.witness(12, rig.now_ms * MS)
+    rig.feed(order("received", 11, "x")).wait(2_000)
+    assert (rig.state, rig.gaps) == (("live", "SOUND"), [])
+
+
+def test_an_image_proves_a_quiet_book_where_no_heartbeat_comes():
+    rig = reconnected(Rig().live())
+    assert rig.wait(1_999).fetches == []
+    assert rig.wait(1).fetches == [0]
+    rig.answer(9, ("a", BUY, 99.0, 1.0))
+    assert rig.state == ("live", "UNAVAILABLE"), "older than the book: it says nothing"
+    rig.wait(250)
+    assert rig.fetches == [0, 1]
+    rig.answer(10, ("a", BUY, 99.0, 1.0))
+    assert (rig.state, rig.gaps) == (("live", "SOUND"), [])
+    assert rig.sync.order_count == 3, "the book was right and is kept"
+
+
+def test_an_image_shows_what_a_quiet_book_has_missed():
+    rig = reconnected(Rig().live()).wait(2_000)
+    rig.answer(13, ("d", BUY, 98.0, 1.0))
+    assert rig.state == ("live", "SOUND")
+    assert rig.gaps == [(11, 13, "reconnect", "snapshot")]
+    assert rig.sync.order_count == 1
+
+
+def test_an_old_image_again_and_again_is_told():
+    rig = reconnected(Rig().live()).wait(2_000)
+    for _ in range(3):
+        rig.answer(9, ("a", BUY, 99.0, 1.0)).wait(60_000)
+    alerts = [e.cause for e in rig.out.events if isinstance(e, FeedStatus)]
+    assert "old_snapshot" in alerts
+
+
+def test_an_event_that_follows_ends_the_doubt():
+    rig = reconnected(Rig().live()).wait(2_000)
+    rig.feed(order("received", 11, "x"))
+    assert rig.state == ("live", "SOUND")
+    rig.answer(9, ("a", BUY, 99.0, 1.0))
+    assert rig.sync.stats().void_images == 1
+    assert rig.wait(60_000).fetches == [0]
+
+
+def test_what_a_heartbeat_says_while_the_book_is_built_is_of_no_use():
+    rig = Rig().feed(order("received", 10, "x"))
+    rig.sync.witness(50, rig.now_ms * MS)
+    rig.answer(10, ("a", BUY, 99.0, 1.0)).wait(5_000)
+    assert rig.gaps == []
+    rig.sync.witness(11, rig.now_ms * MS)
+    rig.sync.resync("requested", 0, rig.now_ms * MS, rig.out)
+    assert rig.wait(1_000).gaps == [(0, 0, "requested", "open")]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from random import Random
+
 import pytest
 
+from crossfeed import Mark, VenueClient
+from crossfeed.integrity.standby import HotStandby
+from crossfeed.model.commands import Rotate
 from crossfeed.model.output import Output
 from crossfeed.model.status import FeedStatus
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.settings import FeedSettings
+from crossfeed.simulator import FaultRule
 from crossfeed.testing.virtual import VENUES
 
 NS = 1_000_000_000
@@ -99,3 +106,138 @@ def test_one_silent_stream_of_one_line_is_found_behind_the_other(world, venue, t
     verdict = run.verdict()
     assert (verdict.violations, verdict.total("holes")) == ([], 0)
     tally(injected=1, detected=1, recovered=1, lost=0, doubled=0)
+
+
+@pytest.fixture
+def at_each_switch(monkeypatch):
+    """Return `at_each_switch(act)`: have `act()` called whenever another line is given out."""
+
+    def install(act) -> list[str]:
+        switched: list[str] = []
+        original = HotStandby._activate
+
+        def activate(self, name: str) -> None:
+            original(self, name)
+            switched.append(name)
+            act()
+
+        monkeypatch.setattr(HotStandby, "_activate", activate)
+        return switched
+
+    return install
+
+
+@pytest.mark.fault("S18", "C06")
+def test_lines_die_at_any_moment(world, is_full, tally, figure, at_each_switch):
+    """At every switch the book that takes over equals the venue's own at that update."""
+    run = world(*VENUES, seed=31, rate_per_s=40, settings=TWO)
+    switched = at_each_switch(run.look)
+    random, deaths, rotations = Random(31), 0, 0
+    told_by = {name: told(feed)[0] for name, feed in run.feeds.items()}
+    run.run(5)
+    for falls in told_by.values():
+        falls.clear()
+    while deaths < (160 if is_full else 8) or rotations < (120 if is_full else 4):
+        run.run(random.expovariate(2.0))
+        feed = random.choice(list(run.feeds.values()))
+        ready = [
+            line
+            for line in feed.lines
+            if line.is_settled and feed.streams.is_ready(line.name, list(line.wants))
+        ]
+        if len(ready) != 2 or len(feed.lines) != 2:
+            continue
+        line = random.choice(ready)
+        if random.random() < 0.4:
+            feed.rotate(line)
+            rotations += 1
+        else:
+            line.drop("test")
+            deaths += 1
+    run.run(8)
+    verdict = run.verdict()
+    assert verdict.violations == []
+    assert {name: falls for name, falls in told_by.items() if falls} == {}
+    holes = verdict.total("holes")
+    assert len(switched) > (80 if is_full else 4)
+    tally(injected=deaths + rotations, detected=deaths + rotations, lost=holes, doubled=0)
+    figure("lost or doubled when lines die or rotate at random moments", holes + verdict.count, 0)
+
+
+class Loopback:
+    """The whole client on two lines to a simulated venue over sockets, and what it gave out."""
+
+    def __init__(self, venue: str, simulator, settings) -> None:
+        self.venue, self.simulator = venue, simulator
+        kinds = ["trade", "book", "ticker"]
+        self.client = VenueClient(venue, symbols=["BTC/USD"], kinds=kinds, settings=settings)
+        self.trades: list[int] = []
+        self.falls: list[str] = []
+        self.client.on("trade", self._on_trade)
+        self.client.on_feed_status(self._on_status)
+
+    def _on_trade(self, event) -> None:
+        if not event.marks & Mark.HISTORY:
+            self.trades.append(event.trade_id)
+
+    def _on_status(self, event) -> None:
+        if event.previous is Trust.SOUND and event.current is not Trust.SOUND:
+            self.falls.append(f"{event.channel}: {event.cause} {event.detail}")
+
+    @property
+    def lines(self):
+        """Return the connections."""
+        return self.client._session.connections
+
+    def is_whole(self) -> bool:
+        """Say whether there are two connections, and each could carry everything alone."""
+        streams = self.client._session.streams
+        served = self.simulator.exchanges[self.venue].sessions
+        return len(self.lines) == len(served) == 2 and all(
+            line.is_live and streams.is_ready(line.name, list(line.wants)) for line in self.lines
+        )
+
+    async def strike(self, random: Random, until) -> None:
+        """Replace a line, or let the venue end it in one of several ways; wait for its return."""
+        log = self.simulator.ledger.connections
+        accepted = log[self.venue, "accepted"]
+        if random.random() < 0.4:
+            session = self.client._session
+            session.execute(random.choice(session.connections), [Rotate("a test")])
+        else:
+            mode = random.choice(["reset", "eof", "mid_frame", "clean"])
+            rule = FaultRule(kind="cut", mode=mode, venues=(self.venue,), at_s=(0.0,), limit=1)
+            self.simulator.inject(rule)
+        await until(lambda: log[self.venue, "accepted"] > accepted and self.is_whole(), 30.0)
+
+
+@pytest.mark.fault("S18", "C06")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("venue", VENUES)
+async def test_the_whole_client_outlives_its_lines(
+    simulate, reach, until, true_depth, is_full, tally, venue
+):
+    """Sockets, sessions, delivery: ids without a hole, in order, once; the book is the venue's."""
+    simulator = await simulate(
+        venues=tuple({venue: None, "coinbase": None}), symbols=("BTC/USD",), rate_per_s=250, seed=3
+    )
+    loop = Loopback(venue, simulator, reach(simulator, venue, lines=2))
+    random, strikes = Random(7), 60 if is_full else 2
+    async with loop.client as client:
+        await until(lambda: loop.is_whole() and len(loop.trades) > 5)
+        loop.falls.clear()
+        for _ in range(strikes):
+            await asyncio.sleep(random.random() / 20)
+            await loop.strike(random, until)
+        seen = len(loop.trades)
+        await until(lambda: len(loop.trades) > seen + 10)
+        simulator.pause()
+        book, owner = client.book("BTC/USD"), simulator.exchanges[venue].owner
+        await until(
+            lambda: book.depth_exact(10) == true_depth(simulator, owner, "BTC/USD", 10), 20.0
+        )
+        assert book.trust is Trust.SOUND
+        assert client.gaps.totals().found == 0
+        assert loop.falls == []
+    assert loop.trades == list(range(loop.trades[0], loop.trades[0] + len(loop.trades)))
+    tally(injected=strikes, detected=strikes, lost=0, doubled=0)

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from crossfeed.model.events import Candle, VenueStatus
 from crossfeed.model.output import Output
@@ -86,8 +87,14 @@ def test_heartbeats_bear_witness_for_the_trades() -> None:
     gate = HeartbeatGate(Sink(), streams)
     gate.admit(heartbeat(0, 5.0), out)
     gate.admit(heartbeat(4711, 6.0), out)
-    assert streams.said == [("BTC-USD", 4711, 6_000_000)]
-    assert len(out.events) == 2
+    gate.admit(replace(heartbeat(4711, 7.0), sequence=90), out)
+    assert streams.said == [
+        ("trade", "BTC-USD", 4711, 6_000_000),
+        ("trade", "BTC-USD", 4711, 7_000_000),
+        ("full", "BTC-USD", 90, 7_000_000),
+        ("book_l3", "BTC-USD", 90, 7_000_000),
+    ]
+    assert len(out.events) == 3
 
 
 @pytest.mark.fault("C09", "S19")

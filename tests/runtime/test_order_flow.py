@@ -79,7 +79,8 @@ async def test_the_book_equals_the_venues_orders(client, agree, until) -> None:
         await agree(client)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert dict(client.passed_by_kind())[L3_KIND] > 0
-        assert {str(trust.stream.channel) for trust in client.trusts()} == {"full", L3_KIND}
+        kinds = {str(trust.stream.channel) for trust in client.trusts()}
+        assert kinds == {"full", L3_KIND, "heartbeat"}
         assert client.gaps.totals().found == 0
         with pytest.raises(UnknownSymbolError):
             client.book("BTC/USD")
@@ -124,6 +125,35 @@ async def test_it_outlives_its_connection(venue, reach, agree, until, lines) -> 
         await agree(client)
         assert numbers == sorted(set(numbers))
         assert client.gaps.totals().open == 0
+
+
+@pytest.mark.fault("S02")
+@pytest.mark.parametrize("is_missed", [False, True])
+async def test_a_quiet_product_is_proven_after_a_reconnect(
+    venue, client, agree, until, is_missed
+) -> None:
+    """The heartbeat names the newest number: no event need come to show whether one was missed."""
+    async with client:
+        await agree(client)
+        book, market = client.order_book_l3("BTC/USD"), venue.market("coinbase", "BTC/USD")
+        venue.pause()
+        await until(lambda: book.sequence == market.ids.sequence)
+        if is_missed:
+            venue.inject(FaultRule(kind="stall", mode="lose", at_s=(0.0,), duration_s=0.3))
+            venue.resume()
+            await until(lambda: market.ids.sequence > book.sequence + 5)
+            venue.pause()
+        venue.cut_all("coinbase")
+        await until(lambda: book.trust is Trust.UNAVAILABLE)
+        await until(lambda: book.trust is Trust.SOUND)
+        assert book.sequence == market.ids.sequence
+        assert (book.cause == "witnessed") is not is_missed
+        await agree(client)
+        full = next(t for t in client.trusts() if t.stream.channel == "full")
+        assert full.current is Trust.SOUND
+        causes = {(gap.stream.channel, gap.cause) for gap in client.gaps.records()}
+        assert causes <= {("full", "tail"), (L3_KIND, "reconnect")}
+        assert bool(causes) is is_missed
 
 
 async def test_an_image_without_orders_is_asked_for_again() -> None:

@@ -14,7 +14,7 @@ from crossfeed.books.holes import BookHoles
 from crossfeed.books.ladder import Ladder
 from crossfeed.books.orders import OrderPool, RestingOrder
 from crossfeed.books.ports import TrustKeeper
-from crossfeed.books.rebuild import BookLimits, Purpose, Rebuild
+from crossfeed.books.rebuild import NEVER_NS, SECOND_NS, BookLimits, Purpose, Rebuild
 from crossfeed.books.stats import BookState
 from crossfeed.model.events import MarketData, OrderEvent
 from crossfeed.model.output import Output
@@ -98,6 +98,10 @@ class L3Sync:
     jump is a hole, the book is UNSOUND and fetched again; a lower one is old, unless three in a row
     are newer by time: then the venue counts anew and the book is fetched again.
 
+    After a reconnect it is what it was if the first event follows, if the venue's heartbeat names
+    its number as the newest (`witness`), or if a fresh image stands at it: a quiet product need not
+    wait for its next event. A heartbeat that names a later number shows a lost tail.
+
     `open` puts an order into the book, `match` takes from the maker's order, `change` sets its size
     (and price), `done` takes it out. What speaks of an order that does not rest changes nothing.
 
@@ -144,6 +148,9 @@ class L3Sync:
         self._holes = BookHoles(trust)
         self._crossing = CrossingWatch(trust, limits)
         self._is_reconnected = False
+        self._quiet_due_ns = NEVER_NS
+        self._suspected = 0
+        self._suspect_due_ns = NEVER_NS
         self._votes = 0
         self._updates = self._applied = self._duplicates = self._waiting = 0
         self._images = self._void_images = self._old_images = 0
@@ -187,15 +194,49 @@ class L3Sync:
         self.last_applied = event
         self._applied += 1
         if self._is_reconnected or self.trust.current is not _SOUND:
-            self._is_reconnected = False
-            self._connected(event, out)
+            self._proven()
+            self._connected(event.ts_recv_ns, event.ts_mono_ns, out)
         if self._orders.apply(event):
             self._look_at_top(event, out)
 
-    def _connected(self, event: OrderEvent, out: Output) -> None:
-        now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
+    def _proven(self) -> None:
+        """The book stands where the venue stands: over a reconnect as well."""
+        self._is_reconnected = False
+        self._quiet_due_ns = NEVER_NS
+        if self._rebuild.purpose is Purpose.REFRESH:
+            self._rebuild.end()
+
+    def _connected(self, now_ns: int, mono_ns: int, out: Output, cause: str = "first_data") -> None:
         self.trust.report("freshness", _SOUND, "fresh", now_ns, mono_ns, out)
-        self.trust.report("connection", _SOUND, "first_data", now_ns, mono_ns, out)
+        self.trust.report("connection", _SOUND, cause, now_ns, mono_ns, out)
+
+    def witness(self, number: int, mono_ns: int) -> None:
+        """Hear from the venue's heartbeat that the product has reached `number`.
+
+        If that is where the book stands, nothing was missed. What is still missing after a grace is
+        a lost tail: the heartbeat may have overtaken the feed.
+        """
+        if self.state is not BookState.LIVE or self._suspect_due_ns != NEVER_NS:
+            return
+        if number > self.sequence:
+            self._suspected = number
+            self._suspect_due_ns = mono_ns + int(self._limits.tail_grace_s * SECOND_NS)
+        elif number == self.sequence and self._is_reconnected:
+            self._suspected, self._suspect_due_ns = number, mono_ns
+
+    def _judge_tail(self, now_ns: int, mono_ns: int, out: Output) -> None:
+        """Find the tail lost, or the book proven, as the heartbeat said."""
+        self._suspect_due_ns = NEVER_NS
+        if self.state is not BookState.LIVE:
+            return
+        if self.sequence < self._suspected:
+            cause = "reconnect" if self._is_reconnected else "tail"
+            first, last = self.sequence + 1, self._suspected
+            self._holes.open(first, last, cause, now_ns, mono_ns, out)
+            self._begin_sync(cause, now_ns, mono_ns, out)
+        else:
+            self._proven()
+            self._connected(now_ns, mono_ns, out, "witnessed")
 
     def _look_at_top(self, event: OrderEvent, out: Output) -> None:
         top = self.ladder.best()
@@ -205,7 +246,7 @@ class L3Sync:
     def _await_image(self, event: OrderEvent, out: Output) -> None:
         if self.state is BookState.WAITING:
             self._begin_sync("subscribed", event.ts_recv_ns, event.ts_mono_ns, out)
-        self._connected(event, out)
+        self._connected(event.ts_recv_ns, event.ts_mono_ns, out)
         kept = self._rebuild.last_kept
         verdict = self._rebuild.keep(event)
         if verdict is Verdict.OLD:
@@ -224,6 +265,7 @@ class L3Sync:
     def _begin_sync(self, cause: str, now_ns: int, mono_ns: int, out: Output) -> None:
         self.state = BookState.SYNCING
         self._is_reconnected = False
+        self._quiet_due_ns = self._suspect_due_ns = NEVER_NS
         self._votes = 0
         self._rebuild.begin(Purpose.SYNC, cause, mono_ns, out)
         self.trust.report("book", Trust.UNSOUND, cause, now_ns, mono_ns, out)
@@ -255,6 +297,12 @@ class L3Sync:
         if not self._rebuild.is_answer(epoch):
             self._void_images += 1
             return
+        if self._rebuild.purpose is Purpose.REFRESH and sequence <= self.sequence:
+            self._take_proof(sequence, now_ns, mono_ns, out)
+            return
+        if self._rebuild.purpose is Purpose.REFRESH:
+            first = self.sequence + 1
+            self._holes.open(first, sequence, "reconnect", now_ns, mono_ns, out)
         updates = [event for event in self._rebuild.buffer if event.sequence > sequence]
         if updates and updates[0].sequence != sequence + 1:
             self._old_images += 1
@@ -269,14 +317,24 @@ class L3Sync:
         self.last_applied = updates[-1] if updates else (orders[-1] if orders else None)
         self._images += 1
         self.state = BookState.LIVE
+        self._proven()
         self._rebuild.end()
         self._holes.close(now_ns, mono_ns, out)
         cause = "resynced" if self._images > 1 else "synced"
         self.trust.report("book", _SOUND, cause, now_ns, mono_ns, out)
         if self.last_applied is not None:
             stamped = replace(self.last_applied, ts_recv_ns=now_ns, ts_mono_ns=mono_ns)
-            self._connected(stamped, out)
+            self._connected(now_ns, mono_ns, out)
             self._look_at_top(stamped, out)
+
+    def _take_proof(self, sequence: int, now_ns: int, mono_ns: int, out: Output) -> None:
+        """An image of a book that may be right: at its number it is, an older one says nothing."""
+        if sequence == self.sequence:
+            self._proven()
+            self._connected(now_ns, mono_ns, out, "witnessed")
+        elif self._rebuild.is_old_again(mono_ns, self._limits.old_images_max):
+            detail = f"image {sequence} is older than the book at {self.sequence}"
+            self.trust.alert("old_snapshot", detail, now_ns, mono_ns, out)
 
     def on_snapshot_failed(self, epoch: int, mono_ns: int, wait_s: float = 0.0) -> None:
         """Take a request as failed; asked again after `wait_s`."""
@@ -293,26 +351,41 @@ class L3Sync:
         """The venue acknowledged the subscription: an image may be fetched from now on."""
         if self.state is BookState.WAITING:
             self._begin_sync("subscribed", now_ns, mono_ns, out)
+        elif self._is_reconnected:
+            self._quiet_due_ns = mono_ns + int(self._limits.reconnect_quiet_s * SECOND_NS)
 
     def on_open(self, now_ns: int, mono_ns: int, out: Output) -> None:  # noqa: ARG002
         """A new connection carries the stream; the book goes on if its first event follows."""
+        self._rebuild.end()
+        self._quiet_due_ns = self._suspect_due_ns = NEVER_NS
+        if self.state is BookState.SYNCING:
+            self.state = BookState.WAITING
         self._is_reconnected = self.state is BookState.LIVE
 
     def on_close(self, now_ns: int, mono_ns: int, out: Output, cause: str = "disconnected") -> None:
         """No connection carries the stream any more."""
         self.trust.report("connection", Trust.UNAVAILABLE, cause, now_ns, mono_ns, out)
         self._rebuild.end()
+        self._quiet_due_ns = self._suspect_due_ns = NEVER_NS
+        self._crossing.forget(now_ns, mono_ns, out)
         if self.state is BookState.SYNCING:
             self.state = BookState.WAITING
 
     @property
     def next_due_ns(self) -> int:
         """Monotonic time at which `on_timer` has something to do."""
-        return min(self._rebuild.next_due_ns, self._crossing.next_due_ns)
+        due_ns = min(self._quiet_due_ns, self._suspect_due_ns)
+        return min(due_ns, self._rebuild.next_due_ns, self._crossing.next_due_ns)
 
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
-        """Do what is due: ask again for an image, judge a crossed book."""
+        """Do what is due: ask again for an image, judge a crossed book, prove a quiet one."""
         self._rebuild.on_timer(mono_ns, out)
+        if mono_ns >= self._suspect_due_ns:
+            self._judge_tail(now_ns, mono_ns, out)
+        if mono_ns >= self._quiet_due_ns:
+            self._quiet_due_ns = NEVER_NS
+            if self._rebuild.purpose is Purpose.NONE:
+                self._rebuild.begin(Purpose.REFRESH, "refresh", mono_ns, out)
         if self._crossing.is_corrupt(mono_ns, allows_crossed=self.allows_crossed):
             self.resync("crossed", now_ns, mono_ns, out)
 

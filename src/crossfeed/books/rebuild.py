@@ -54,6 +54,7 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             top moves with every n-th update.
         reconnect_quiet_s: After a reconnect without any update for this long an image proves the
             book.
+        tail_grace_s: What a heartbeat names as sent may come this much later before it is missing.
     """
 
     buffer_max: int = 2_048
@@ -67,6 +68,7 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window_levels_min: int = 20
     window_check_updates: int = 16
     reconnect_quiet_s: float = 2.0
+    tail_grace_s: float = 1.0
 
 
 class Rebuild(Generic[Update]):

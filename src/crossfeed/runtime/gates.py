@@ -128,21 +128,29 @@ class Tee:
 
 
 class HeartbeatGate:
-    """Passes heartbeats on; their last trade id bears witness for the trades."""
+    """Passes heartbeats on; they bear witness for the tail of numbered streams.
+
+    Their trade id speaks of the trades, their sequence of the product's `full` feed.
+    """
 
     def __init__(self, inner: Gate, streams: StreamSet) -> None:
-        """Watch over the trades in `streams`."""
+        """Watch over the numbered streams in `streams`."""
         self.inner = inner
         self.last_event: MarketData | None = None
         self._streams = streams
 
     def admit(self, event: MarketData, out: Output) -> None:
-        """Pass it on; note what it says of the newest trade."""
+        """Pass it on; note what it says of the newest trade and the newest order event."""
         assert isinstance(event, Heartbeat), "only heartbeats come here"
         self.last_event = event
         self.inner.admit(event, out)
-        if event.last_trade_id:
-            self._streams.witness(event.symbol, event.last_trade_id, event.ts_mono_ns)
+        for kind, newest in (
+            ("trade", event.last_trade_id),
+            ("full", event.sequence),
+            ("book_l3", event.sequence),
+        ):
+            if newest and event.symbol:
+                self._streams.witness(kind, event.symbol, newest, event.ts_mono_ns)
 
 
 class StatusGate:

@@ -44,11 +44,12 @@ from crossfeed.transport.state import ConnectionState
 from crossfeed.venues.base import CodecOptions, Venue
 from crossfeed.venues.symbols import SymbolTable
 
-__all__ = ["Request", "Session"]
+__all__ = ["PROVEN_BY_HEARTBEAT", "Request", "Session"]
 
 log = logging.getLogger("crossfeed.session")
 
 TICK_S = 0.1
+PROVEN_BY_HEARTBEAT = ("trade", "full")
 WORST_FIRST = (
     ConnectionState.FAILED,
     ConnectionState.OPEN,
@@ -171,12 +172,12 @@ class Session:
         return self.table.resolve(name, quotes=self.venue.profile.quote_order)
 
     def _with_companions(self, requests: Sequence[Request]) -> list[Request]:
-        """Add what proves the tail of a stream: the heartbeat that names the newest trade."""
+        """Add what proves the tail of a stream: the heartbeat that names its newest number."""
         heartbeat = self.venue.profile.channel("heartbeat")
         if heartbeat is None or not heartbeat.has_symbol or heartbeat.needs_key:
             return list(requests)
-        trades = [request for request in requests if request.kind == "trade"]
-        companions = [Request("heartbeat", request.symbol) for request in trades]
+        proven = [request for request in requests if request.kind in PROVEN_BY_HEARTBEAT]
+        companions = [Request("heartbeat", request.symbol) for request in proven]
         return list(dict.fromkeys([*requests, *companions]))
 
     # ── life ────────────────────────────────────────────────────────────────

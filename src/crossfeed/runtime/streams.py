@@ -307,16 +307,13 @@ class StreamSet:
                 carrier.gate_on(name).on_connection_gap(now_ns, mono_ns, out)
                 carrier.review(now_ns, mono_ns, out)
 
-    def witness(self, symbol: str, last_id: int, mono_ns: int) -> None:
-        """Hear that the venue has reached trade `last_id`.
-
-        The tail of the trades is proven by it.
-        """
+    def witness(self, kind: str, symbol: str, newest: int, mono_ns: int) -> None:
+        """Hear that the venue has reached number `newest` of a stream: its tail is proven by it."""
         for flow in self._flows.values():
-            if flow.kind == "trade" and flow.stream.symbol == symbol:
+            if flow.kind == kind and flow.stream.symbol == symbol:
                 for gate in flow.carrier.gates():
-                    if isinstance(gate, IdGate):
-                        gate.witness(last_id, mono_ns)
+                    if isinstance(gate, IdGate | L3Sync):
+                        gate.witness(newest, mono_ns)
 
     def market_state(
         self, symbol: str, trust: Trust, cause: str, now_ns: int, mono_ns: int, out: Output

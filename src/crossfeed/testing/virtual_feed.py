@@ -31,6 +31,7 @@ from crossfeed.model.sequencing import SnapshotSource
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.runtime.recording import FeedTap, make_streams
+from crossfeed.runtime.session import PROVEN_BY_HEARTBEAT
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.simulator.http import Response
 from crossfeed.testing.checker import BookSeen
@@ -125,8 +126,8 @@ class VirtualFeed:
         heartbeat = self.venue.profile.channel("heartbeat")
         if heartbeat is None or not heartbeat.has_symbol or heartbeat.needs_key:
             return list(requests)
-        trades = [("heartbeat", name) for kind, name in requests if kind == "trade"]
-        return list(dict.fromkeys([*requests, *trades]))
+        proven = [("heartbeat", name) for kind, name in requests if kind in PROVEN_BY_HEARTBEAT]
+        return list(dict.fromkeys([*requests, *proven]))
 
     def _note(self, kind: str, name: str) -> Want:
         if not name:  # a channel of the whole venue (status)
