@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from crossfeed.integrity.plausibility import PRICE_READERS, PriceBand, price_of
-from crossfeed.model.events import Candle, Heartbeat, MarketData, VenueStatus
+from crossfeed.integrity.plausibility import PriceBand, price_of
+from crossfeed.model.events import Candle, Heartbeat, MarketData, Quote, Trade, VenueStatus
 from crossfeed.model.output import Gate, Output
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.counters import Counters
@@ -95,23 +95,58 @@ class Pulse:
 
 
 class BandGate:
-    """Marks implausible prices before the stream's own gate sees them."""
+    """Marks implausible prices before the stream's own gate sees them.
 
-    __slots__ = ("_admit", "band", "inner", "price_of")
+    Attributes:
+        inner: The stream's own gate.
+        band: The band; shared by all streams of the symbol.
+        admit: Hands an event on, marked SUSPECT where its price is far from the last good one; see
+            `Gate.admit`. A function for each sort of price: to look up how it is read would cost as
+            much as to judge it.
+    """
+
+    __slots__ = ("admit", "band", "inner")
 
     def __init__(self, inner: Gate, band: PriceBand, event_class: type[MarketData]) -> None:
-        """Stand before `inner`; `band` is shared by all streams of the symbol."""
+        """Stand before `inner`."""
         self.inner = inner
         self.band = band
-        self.price_of = PRICE_READERS.get(event_class, price_of)
-        self._admit = inner.admit
+        guard = _guard_quotes if event_class is Quote else _guard_others
+        self.admit = (_guard_trades if event_class is Trade else guard)(band, inner.admit)
 
-    def admit(self, event: MarketData, out: Output) -> None:
-        """Hand the event on, marked SUSPECT where its price is far from the last good one."""
-        band = self.band
-        if not (band.inner_low < self.price_of(event) < band.inner_high) or band.rivals:
-            event = band.check(event)
-        self._admit(event, out)
+
+_Admit = Callable[[Any, Output], None]
+
+
+def _guard_trades(band: PriceBand, admit: _Admit) -> _Admit:
+    def guard(event: Trade, out: Output) -> None:
+        if not (band.inner_low < event.price < band.inner_high) or band.rivals:
+            admit(band.check(event), out)
+        else:
+            admit(event, out)
+
+    return guard
+
+
+def _guard_quotes(band: PriceBand, admit: _Admit) -> _Admit:
+    def guard(event: Quote, out: Output) -> None:
+        mid = (event.bid_price + event.ask_price) * 0.5
+        if not (band.inner_low < mid < band.inner_high) or band.rivals:
+            admit(band.check(event), out)
+        else:
+            admit(event, out)
+
+    return guard
+
+
+def _guard_others(band: PriceBand, admit: _Admit) -> _Admit:
+    def guard(event: MarketData, out: Output) -> None:
+        if not (band.inner_low < price_of(event) < band.inner_high) or band.rivals:
+            admit(band.check(event), out)
+        else:
+            admit(event, out)
+
+    return guard
 
 
 class Tee:

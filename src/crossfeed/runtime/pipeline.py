@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLE_MASK", "Core", "PureCore"]
 
 SAMPLE_MASK = 7
-"""The time of every eighth frame is taken: a second clock reading on each would cost 5 %."""
+"""The time of every eighth frame is taken: taking it costs a seventh of a message."""
 
 
 class Core(Protocol):
