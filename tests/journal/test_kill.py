@@ -103,6 +103,7 @@ def test_kill_loses_at_most_the_flush_window(tmp_path: Path) -> None:
 
 @pytest.mark.fault("F01", "P10")
 @pytest.mark.load
+@pytest.mark.timeout(1800)
 def test_two_hundred_kills(tmp_path: Path) -> None:
     losses = sorted(kill_often(tmp_path, kills=200, rate=50_000))
     print(f"200 kills: lost p50 {losses[100]:.1f} ms, max {losses[-1]:.1f} ms")

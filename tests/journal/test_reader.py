@@ -73,6 +73,7 @@ def test_cut_at_every_offset(tmp_path: Path) -> None:
 
 @pytest.mark.fault("F02")
 @pytest.mark.load
+@pytest.mark.timeout(600)
 def test_cut_at_every_offset_of_64_kib(tmp_path: Path) -> None:
     size = len(segment_bytes(64, PER_BLOCK)) - HEADER_BYTES
     cut_everywhere(tmp_path, blocks=-(-64 * 64 * 1024 // size))
@@ -125,6 +126,7 @@ def is_refused(head: BlockHead, stored: bytes, seed: int) -> bool:
 
 @pytest.mark.fault("F03")
 @pytest.mark.load
+@pytest.mark.timeout(1800)
 def test_every_bit_flip_of_64_kib(tmp_path: Path) -> None:
     """Each bit on the block it lies in, and every 997th through the reader on the whole file."""
     size = len(segment_bytes(64, PER_BLOCK)) - HEADER_BYTES

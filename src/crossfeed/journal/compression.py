@@ -2,7 +2,7 @@
 
 Measured on 41,249 Binance frames (282 bytes each) in blocks of 64 KiB, CPU a frame: zlib level 1
 1.2 us to 1/7, zstd level 1 0.4 us to 1/10; inflating 0.8 and 0.2 us. Higher levels cost more than
-they save here. `benchmarks/bench_journal.py` measures it again.
+they save here. `benchmarks/bench_journal.py` measures it on frames of its own.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class JournalOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         keep_bytes: Sealed segments beyond this total are deleted, oldest first; 0: never.
         keep_s: Sealed segments older than this are deleted; 0: never.
         compression: "auto" (zstd where installed), "zstd", "zlib" or "none".
-        block_bytes: Records are compressed together in blocks of about this size.
+        block_bytes: Records are compressed together in blocks of about this size. Larger ones save
+            some bytes and hold up the data path longer, each time one is put together.
         retry_s: A disk that failed is tried again after this time, ever longer up to ten times it.
 
     Raises:
@@ -44,7 +45,7 @@ class JournalOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     keep_bytes: int = 0
     keep_s: float = 0.0
     compression: str = "auto"
-    block_bytes: int = 64 << 10
+    block_bytes: int = 32 << 10
     retry_s: float = 1.0
 
     def __post_init__(self) -> None:
