@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from crossfeed.books.audit import AuditReport, compare
 from crossfeed.books.ladder import ExactLevel, Ladder
 from crossfeed.books.rebuild import BookLimits
 from crossfeed.model.events import BookDelta, BookSnapshot
 from crossfeed.model.sequencing import BookRule, Verdict
 
-__all__ = ["Assembler", "ExactReader"]
+__all__ = ["Assembler", "ExactReader", "bare"]
 
 ExactLevels = tuple[Sequence[ExactLevel], Sequence[ExactLevel]]
 ExactReader = Callable[[BookDelta | BookSnapshot], ExactLevels | None]
@@ -113,3 +115,11 @@ class Assembler:
                 return True
             ladder.set_scales(*before)
         return False
+
+
+def bare(image: BookSnapshot) -> BookSnapshot:
+    """Return an image whose levels are in a book, for its times and number: without the levels.
+
+    They and their frame take 150 bytes a level until the next update, for all books at once.
+    """
+    return replace(image, bids=[], asks=[], raw=None)

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from crossfeed.books.assembly import Assembler, ExactReader
+from crossfeed.books.assembly import Assembler, ExactReader, bare
 from crossfeed.books.audit import AuditReport
 from crossfeed.books.auditor import Auditor
 from crossfeed.books.book import OrderBook
@@ -272,7 +272,7 @@ class BookSync:
         self._connected(image, out)
         self._assembler.load(self.ladder, image)
         self.sequence = image.sequence
-        self.last_event = self.last_applied = image
+        self.last_event = self.last_applied = bare(image)
         if self._assembler.is_verified(self.ladder, image):
             self._go_live(image.ts_recv_ns, image.ts_mono_ns, out)
             self._pass_on(image, out)
@@ -319,7 +319,7 @@ class BookSync:
         now_ns, mono_ns = image.ts_recv_ns, image.ts_mono_ns
         self._connected(image, out)
         before, was_live = self.sequence, self.state is BookState.LIVE
-        self.ladder = self._assembler.build(self.ladder, image, updates)
+        self.ladder, image = self._assembler.build(self.ladder, image, updates), bare(image)
         has_window = self.ladder.has_window
         self._window_min = self._limits.window_levels_min if has_window else 0
         self.sequence = updates[-1].last if updates else image.sequence
