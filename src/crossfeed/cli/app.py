@@ -317,18 +317,50 @@ def compact(
 
 @app.command
 def query(
-    sql: Annotated[str, Parameter(help="One SELECT, in quotes.")],
+    sql: Annotated[str, Parameter(help="One SELECT, in quotes; none: what the store holds.")] = "",
     *,
     store: StoreFolder,
     format_: Annotated[
         str, Parameter(name="--format", help="table, csv, json, parquet or arrow.")
     ] = "",
-    out: Annotated[Path | None, Parameter(help="Write to this file.")] = None,
+    out: Annotated[Path | None, Parameter(help="Write to this file (x.csv, x.parquet).")] = None,
 ) -> int:
     """Ask a store in SQL: trades, quotes, books, gaps, ohlcv('1 minute'), spread('1 second')."""
     from crossfeed.cli.query import run_query
 
     return run_query(sql, store, format_, out)
+
+
+@app.command
+def export(
+    kind: Annotated[
+        str,
+        Parameter(
+            help="trades, agg_trades, quotes, tickers, candles, books, gaps, status or hftbacktest."
+        ),
+    ],
+    symbol: Annotated[str, Parameter(help="BTC/USDT (all venues), or a venue's BTCUSDT.")] = "",
+    *,
+    store: StoreFolder,
+    out: Annotated[Path, Parameter(help="x.csv, x.json, x.parquet, x.arrow; x.npz (hftbacktest).")],
+    venue: Annotated[str, Parameter(help="Only this venue.")] = "",
+    start: Annotated[
+        str, Parameter(name="--from", help="Begin here: 2026-11-22, 2026-11-22T10:00:00Z.")
+    ] = "",
+    end: Annotated[str, Parameter(name="--to", help="End before this.")] = "",
+    format_: Annotated[str, Parameter(name="--format", help="csv, json, parquet or arrow.")] = "",
+) -> int:
+    """Write stored rows to a file, in the order of time. The file appears when it is complete.
+
+    hftbacktest gets trades and book changes of one market as its own npz.
+    """
+    from crossfeed.cli.exporting import ExportOptions, run_export
+
+    options = ExportOptions(
+        kind=kind, store=store, out=out, symbol=symbol, venue=venue, start=start, end=end,
+        form=format_,
+    )  # fmt: skip
+    return run_export(options)
 
 
 Pid = Annotated[int, Parameter(help="Process id of the feed, where several run.")]

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -14,11 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from crossfeed.errors import ConfigError, StoreError
 from crossfeed.store.moments import Moment, moment_ns
 from crossfeed.store.packages import package
+from crossfeed.store.selection import check_names
 
 if TYPE_CHECKING:
     from crossfeed.store.query import Store
 
-__all__ = ["FORMATS", "export_hftbacktest", "write_table"]
+__all__ = ["FORMATS", "export_hftbacktest", "write_batches", "write_table"]
 
 FORMATS: Final = ("csv", "json", "parquet", "arrow")
 _BATCH_ROWS: Final = 10_000
@@ -30,50 +34,103 @@ _LOCAL, _EXCHANGE = 1 << 30, 1 << 31
 
 
 def write_table(table: Any, form: str, target: Path | BinaryIO) -> None:  # noqa: ANN401 - pyarrow
-    """Write an Arrow table as CSV, JSON lines, Parquet or an Arrow file.
-
-    A file appears whole or not at all (temporary file beside it, then rename).
+    """Write an Arrow table as CSV, JSON lines, Parquet or an Arrow file; see `write_batches`.
 
     Raises:
         ConfigError: No such format.
         StoreError: It cannot be written.
     """
+    write_batches(table.to_reader(), form, target)
+
+
+def write_batches(
+    reader: Any,  # noqa: ANN401 - pyarrow
+    form: str,
+    target: Path | BinaryIO,
+    on_rows: Callable[[int], None] | None = None,
+) -> int:
+    """Write record batches as they come; return their rows. Memory: one batch.
+
+    A file appears whole or not at all (temporary file beside it, then rename).
+
+    Args:
+        reader: A `pyarrow.RecordBatchReader`.
+        form: One of `FORMATS`.
+        target: A file, or an open stream.
+        on_rows: Told the rows written so far.
+
+    Raises:
+        ConfigError: No such format.
+        StoreError: It cannot be written, or the answer's source is damaged.
+    """
     if form not in FORMATS:
         raise ConfigError(f"{form!r} is no format: {', '.join(FORMATS)}")
     try:
         if not isinstance(target, Path):
-            _write(table, form, target)
-            return
+            return _write(reader, form, target, on_rows)
         with tempfile.NamedTemporaryFile(
             dir=target.parent, prefix=f".{target.name}.", delete=False
         ) as file:
             staged = Path(file.name)
             try:
-                _write(table, form, file.file)
+                rows = _write(reader, form, file.file, on_rows)
+                staged.chmod(0o666 & ~_umask())
                 staged.replace(target)
             except BaseException:
                 staged.unlink(missing_ok=True)
                 raise
+    except (package("pyarrow").ArrowException, package("duckdb").Error) as error:
+        raise StoreError(f"query: {error}") from error
     except OSError as error:
         raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return rows
 
 
-def _write(table: Any, form: str, sink: BinaryIO | Any) -> None:  # noqa: ANN401 - pyarrow
-    if form == "csv":
-        package("pyarrow.csv").write_csv(table, sink)
-    elif form == "parquet":
-        package("pyarrow.parquet").write_table(table, sink, compression="zstd")
-    elif form == "arrow":
-        with package("pyarrow.ipc").new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-    else:
-        for start in range(0, table.num_rows, _BATCH_ROWS):
-            rows = table.slice(start, _BATCH_ROWS).to_pylist()
-            text = io.StringIO()
-            for row in rows:
-                text.write(json.dumps(row, default=_plain) + "\n")
-            sink.write(text.getvalue().encode())
+def _umask() -> int:
+    """Return the process's mask: temporary files are for their owner only, answers are not."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _write(
+    reader: Any,  # noqa: ANN401 - pyarrow
+    form: str,
+    sink: BinaryIO | Any,  # noqa: ANN401 - whatever can be written to
+    on_rows: Callable[[int], None] | None,
+) -> int:
+    rows = 0
+    with _writer(form, sink, reader.schema) as write:
+        for batch in reader:
+            write(batch)
+            rows += batch.num_rows
+            if on_rows is not None:
+                on_rows(rows)
     sink.flush()
+    return rows
+
+
+@contextmanager
+def _writer(form: str, sink: Any, schema: Any) -> Generator[Callable[[Any], None]]:  # noqa: ANN401 - pyarrow
+    if form == "json":
+        yield lambda batch: _write_lines(batch, sink)
+        return
+    if form == "csv":
+        made = package("pyarrow.csv").CSVWriter(sink, schema)
+    elif form == "parquet":
+        made = package("pyarrow.parquet").ParquetWriter(sink, schema, compression="zstd")
+    else:
+        made = package("pyarrow.ipc").new_file(sink, schema)
+    with made as writer:
+        yield writer.write_batch if form == "parquet" else writer.write
+
+
+def _write_lines(batch: Any, sink: Any) -> None:  # noqa: ANN401 - pyarrow
+    for start in range(0, batch.num_rows, _BATCH_ROWS):
+        text = io.StringIO()
+        for row in batch.slice(start, _BATCH_ROWS).to_pylist():
+            text.write(json.dumps(row, default=_plain) + "\n")
+        sink.write(text.getvalue().encode())
 
 
 def _plain(value: object) -> str:
@@ -97,8 +154,8 @@ def export_hftbacktest(
     a clearing of both sides and its levels.
 
     Raises:
-        ConfigError: A time that cannot be read.
-        StoreError: It cannot be read or written.
+        ConfigError: A time that cannot be read, a symbol or venue that is not there.
+        StoreError: There is nothing in that time; it cannot be read or written.
     """
     np = package("numpy")
     dtype = np.dtype(
@@ -120,7 +177,11 @@ def export_hftbacktest(
         "start": 0 if start is None else moment_ns(start),
         "end": 2**63 - 1 if end is None else moment_ns(end),
     }
+    check_names(store.root, store.files(), symbol, venue)
     found = store.sql(_HFTBACKTEST, values)
+    if not found.num_rows:
+        said = f"no trades and no books of {symbol} at {venue} in that time"
+        raise StoreError(f"{store.root}: {said}")
     rows = np.zeros(found.num_rows, dtype)
     for name in ("ev", "exch_ts", "local_ts", "px", "qty"):
         rows[name] = found[name].to_numpy()
@@ -134,6 +195,7 @@ def export_hftbacktest(
         staged.write_bytes(buffer.getvalue())
         staged.replace(path)
     except OSError as error:
+        staged.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
     return int(ordered.size)
 

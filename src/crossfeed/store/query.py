@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
-from crossfeed.errors import ConfigError, StoreError, UnknownSymbolError, UnknownVenueError
+from crossfeed.errors import ConfigError, StoreError
+from crossfeed.store.engine import interruptible, reader_of
 from crossfeed.store.layout import Commit, StoredFile, read_commits
 from crossfeed.store.moments import Moment, interval_ns, moment_ns
 from crossfeed.store.packages import package
 from crossfeed.store.schema import KINDS
+from crossfeed.store.selection import (
+    MARKET,
+    ORDERS,
+    check_names,
+    choose,
+    conditions,
+    span_ns,
+)
 from crossfeed.store.tables import contents_table, exact, instrument_table
 from crossfeed.store.views import (
     BARS,
@@ -28,16 +36,7 @@ __all__ = ["Store", "exact"]
 
 DAY_NS: Final = 86_400 * 10**9
 NS_MAX: Final = 2**63 - 1
-NAMED_MAX: Final = 5
-_MARKET: Final = "venue = $venue AND $symbol IN (symbol, unified)"
-ORDER: Final = "ts_ns, venue, ts_recv_ns"
-ORDERS: Final = {
-    "trades": "ts_ns, venue, trade_id",
-    "agg_trades": "ts_ns, venue, trade_id",
-    "quotes": "ts_ns, venue, update_id",
-    # Changes of a book are only right in the order of arrival.
-    "books": "ts_recv_ns, venue, event, row_number",
-}
+BATCH_ROWS: Final = 100_000
 _NOBODY: Final[dict[tuple[str, str], list[StoredFile]]] = {("", ""): []}
 
 
@@ -124,6 +123,40 @@ class Store:
         Raises:
             StoreError: The query is wrong, or not a single SELECT.
         """
+        self._check_query(query)
+        return self._current(lambda: self._run(query, parameters))
+
+    def stream(
+        self,
+        query: str,
+        parameters: dict[str, Any] | list[Any] | None = None,
+        *,
+        batch_rows: int = BATCH_ROWS,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Answer one SELECT in batches (a `pyarrow.RecordBatchReader`), for more than memory holds.
+
+        Read it to its end, or close it, before the next question.
+
+        Raises:
+            StoreError: See `sql`. Damage further on is pyarrow's error, while it is read.
+        """
+        self._check_query(query)
+        return self._current(lambda: self._run(query, parameters, batch_rows))
+
+    def stream_rows(
+        self,
+        kind: str,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        venue: str | None = None,
+    ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        """Return what `rows` does, in batches; see `stream`."""
+        order = self._order(kind)
+        return self._select(kind, symbol, start, end, venue, order=order, batch_rows=BATCH_ROWS)
+
+    def _check_query(self, query: str) -> None:
         try:
             statements = self._connection.extract_statements(query)
         except self._duckdb.Error as error:
@@ -131,7 +164,11 @@ class Store:
         select = self._duckdb.StatementType.SELECT
         if len(statements) != 1 or statements[0].type != select:
             raise StoreError("query: one SELECT (or WITH ... SELECT), the store is read-only")
-        return self._current(lambda: self._run(query, parameters))
+
+    def _order(self, kind: str) -> str:
+        if kind not in KINDS:
+            raise ConfigError(f"no kind {kind!r}: {', '.join(KINDS)}", field="kind")
+        return ORDERS[kind]
 
     def trades(
         self,
@@ -176,9 +213,7 @@ class Store:
         Raises:
             ConfigError: No such kind, or what `trades` raises.
         """
-        if kind not in KINDS:
-            raise ConfigError(f"no kind {kind!r}: {', '.join(KINDS)}", field="kind")
-        return self._select(kind, symbol, start, end, venue, order=ORDERS.get(kind, ORDER))
+        return self._select(kind, symbol, start, end, venue, order=self._order(kind))
 
     def contents(self) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return what is there: rows, bytes, first and last time by kind, venue, symbol and day."""
@@ -194,7 +229,7 @@ class Store:
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return the holes of the feed, each as last known, in the order they were found."""
         self._check(symbol, venue)
-        where, values = _where(symbol, start, end, venue, time="ts_found_ns")
+        where, values = conditions(symbol, start, end, venue, time="ts_found_ns")
         asked = f"SELECT * FROM gaps{where} ORDER BY ts_found_ns, gap_id"  # noqa: S608
         return self._current(lambda: self._run(asked, values))
 
@@ -250,7 +285,7 @@ class Store:
         def ask() -> Any:  # noqa: ANN401 - pyarrow brings no types
             files = self._since_image(symbol, venue, at_ns)
             source = f"({kind_select(self.root, 'books', files)})"
-            return self._run(book_select(source, where=_MARKET, at="$at"), values)
+            return self._run(book_select(source, where=MARKET, at="$at"), values)
 
         return self._current(ask)
 
@@ -258,7 +293,7 @@ class Store:
         """Return the files from the last image before a moment on: days are asked backwards."""
         chosen: list[StoredFile] = []
         # A venue's clock may be ahead of ours: files are known by its times, the moment by ours.
-        files = self._chosen("books", symbol, None, min(at_ns + DAY_NS, NS_MAX), venue)
+        files = choose(self._files["books"], symbol, None, min(at_ns + DAY_NS, NS_MAX), venue)
         days = sorted({file.date for file in files}, reverse=True)
         values = {"venue": venue, "symbol": symbol, "at": at_ns}
         for day in days:
@@ -266,7 +301,7 @@ class Store:
             chosen += part
             source = kind_select(self.root, "books", part)
             found = self._run(
-                f"SELECT count(*) FROM ({source}) WHERE {_MARKET} AND is_snapshot "  # noqa: S608
+                f"SELECT count(*) FROM ({source}) WHERE {MARKET} AND is_snapshot "  # noqa: S608
                 "AND ts_recv_ns <= $at",
                 values,
             )
@@ -295,11 +330,13 @@ class Store:
         """
         width = interval_ns(interval)
         self._check(symbol, None)
-        where, values = _where(symbol, start, end, None)
-        span = _ns(start, end)
+        where, values = conditions(symbol, start, end, None)
+        span = span_ns(start, end)
 
         def ask() -> Any:  # noqa: ANN401 - pyarrow brings no types
-            source = kind_select(self.root, "quotes", self._chosen("quotes", symbol, *span, None))
+            source = kind_select(
+                self.root, "quotes", choose(self._files["quotes"], symbol, *span, None)
+            )
             bucket = f"ts_ns // {width} * {width}"
             return self._run(
                 spread_select(f"({source})", bucket, where.removeprefix(" WHERE ")), values
@@ -318,7 +355,7 @@ class Store:
         width = interval_ns(interval)
         self._check(symbol, venue)
         markets: dict[tuple[str, str], list[StoredFile]] = {}
-        for file in self._chosen("trades", symbol, *_ns(*span), venue):
+        for file in choose(self._files["trades"], symbol, *span_ns(*span), venue):
             markets.setdefault((file.venue, file.symbol), []).append(file)
         parts: list[str] = []
         values: dict[str, Any] = {}
@@ -327,7 +364,7 @@ class Store:
             is_plain = all(file.unified == files[0].unified[:1] for file in files)
             # Where all rows are of one name, no row needs to be asked for it.
             asked = None if is_plain else symbol
-            where, given = _where(asked, *span, None)
+            where, given = conditions(asked, *span, None)
             names = (of_venue, of_symbol, files[0].unified[0] if is_plain and files else "")
             values |= given | {f"n{index}_{place}": name for place, name in enumerate(names)}
             parts.append(
@@ -354,14 +391,16 @@ class Store:
         venue: str | None,
         *,
         order: str,
+        batch_rows: int = 0,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         self._check(symbol, venue)
-        where, values = _where(symbol, start, end, venue)
+        where, values = conditions(symbol, start, end, venue)
 
         def ask() -> Any:  # noqa: ANN401 - pyarrow brings no types
-            files = self._chosen(kind, symbol, *_ns(start, end), venue)
+            files = choose(self._files[kind], symbol, *span_ns(start, end), venue)
             source = kind_select(self.root, kind, files)
-            return self._run(f"SELECT * FROM ({source}){where} ORDER BY {order}", values)  # noqa: S608
+            asked = f"SELECT * FROM ({source}){where} ORDER BY {order}"  # noqa: S608
+            return self._run(asked, values, batch_rows)
 
         return self._current(ask)
 
@@ -378,44 +417,16 @@ class Store:
             return ask()
 
     def _check(self, symbol: str | None, venue: str | None) -> None:
-        """Tell a name that is nowhere in the store from a market without rows.
+        check_names(self.root, self.files(), symbol, venue)
 
-        Raises:
-            UnknownSymbolError: No file has the symbol; the nearest ones are named.
-            UnknownVenueError: No file has the venue.
-        """
-        files = self.files()
-        venues = {file.venue for file in files}
-        if venue is not None and venues and venue not in venues:
-            said = _nearest(venue, venues)
-            raise UnknownVenueError(f"{self.root}: nothing of venue {venue[:80]!r}{said}")
-        names = {name for file in files for name in (file.symbol, *file.unified) if name}
-        if symbol is not None and names and symbol not in names:
-            said = _nearest(symbol, names)
-            raise UnknownSymbolError(f"{self.root}: nothing of {symbol[:80]!r}{said}")
-
-    def _chosen(
-        self,
-        kind: str,
-        symbol: str | None,
-        start_ns: int | None,
-        end_ns: int | None,
-        venue: str | None,
-    ) -> list[StoredFile]:
-        """Return the files that can hold what is asked for."""
-        return [
-            file
-            for file in self._files[kind]
-            if (symbol is None or symbol == file.symbol or symbol in file.unified)
-            and (venue is None or venue == file.venue)
-            and (start_ns is None or file.ts_max_ns >= start_ns)
-            and (end_ns is None or file.ts_min_ns < end_ns)
-        ]
-
-    def _run(self, query: str, parameters: Any = None) -> Any:  # noqa: ANN401 - duckdb, pyarrow
+    def _run(self, query: str, parameters: Any = None, batch_rows: int = 0) -> Any:  # noqa: ANN401 - duckdb, pyarrow
         try:
             relation = self._connection.sql(query, params=parameters or None)
-            return None if relation is None else relation.to_arrow_table()
+            if relation is None:
+                return None
+            if batch_rows:
+                return reader_of(self._connection, relation, batch_rows)
+            return interruptible(self._connection, relation.to_arrow_table)
         except self._duckdb.CatalogException as error:
             first = str(error).partition("\n")[0]
             views = ", ".join([*map(view_name, KINDS), "gaps", "instruments", "contents"])
@@ -436,35 +447,3 @@ class Store:
         connection.execute(f"SET allowed_directories = [{literal(str(self.root))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-
-
-def _where(
-    symbol: str | None,
-    start: Moment | None,
-    end: Moment | None,
-    venue: str | None,
-    time: str = "ts_ns",
-) -> tuple[str, dict[str, Any]]:
-    """Return the conditions with parameters: what users say is never part of the SQL."""
-    start_ns, end_ns = _ns(start, end)
-    conditions = {
-        "symbol": ("$symbol IN (symbol, unified)", symbol),
-        "venue": ("venue = $venue", venue),
-        "start": (f"{time} >= $start", start_ns),
-        "end": (f"{time} < $end", end_ns),
-    }
-    said = {name: pair for name, pair in conditions.items() if pair[1] is not None}
-    text = " AND ".join(condition for condition, _ in said.values())
-    return (f" WHERE {text}" if text else ""), {name: value for name, (_, value) in said.items()}
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)[:NAMED_MAX]
-    return f"; there is {', '.join(near)}" + (" ..." if len(known) > len(near) else "")
-
-
-def _ns(start: Moment | None, end: Moment | None) -> tuple[int | None, int | None]:
-    return (
-        None if start is None else moment_ns(start),
-        None if end is None else moment_ns(end),
-    )
