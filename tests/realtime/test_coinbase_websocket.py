@@ -216,7 +216,7 @@ async def test_batched_tickers(settings, until) -> None:
     async with client:
         await until(lambda: tickers)
         assert tickers[0].data.keys() >= KEYS["ticker"]
-        with pytest.raises(UnsupportedChannelError, match="BTC-USD: coinbase .* take one of them"):
+        with pytest.raises(UnsupportedChannelError, match=r"BTC-USD: coinbase .* take one of them"):
             await client.subscribe_products(["BTC-USD"], ["ticker"])
         await client.subscribe_products(["ETH-USD"], ["ticker"])
 
