@@ -157,7 +157,7 @@ GROUPS: Final[dict[str, tuple[Scenario, ...]]] = {
     ),
     "symbols": tuple(
         _binance(
-            "ticks, " + _count(n, "symbol"), TICKS, 100_000, (FLOOR, *_BOTH),
+            "ticks, " + _count(n, "symbol"), TICKS, 200_000, (FLOOR, *_BOTH),
             symbols=_symbols(n),
         )
         for n in (1, 10, 50, 500)
