@@ -29,6 +29,7 @@ cdef enum:
     NAMES_KEPT = 3000
     NAME_MAX = 64
     ROWS_KEPT = 4096
+    TABLES_MAX = 1000
 
 
 cdef struct Word:
@@ -38,42 +39,47 @@ cdef struct Word:
     PyObject *value
 
 
+# What every message reads of a field comes first: after a pause each cache line is a wait.
 cdef struct Field:
-    unsigned char key[KEY_MAX]
-    int key_size
-    int kind
-    int slot
-    int slot_other          # asks, where one field fills two slots; unified for symbols
-    int side                # of levels: 0 bids, 1 asks, where one field fills one side
-    int is_required
-    int is_nullable
-    int has_zero_none
+    signed char kind
+    signed char slot
+    signed char slot_other  # asks, where one field fills two slots; unified for symbols
+    signed char side        # of levels: 0 bids, 1 asks, where one field fills one side
+    signed char is_nullable
+    signed char has_zero_none
+    signed char is_low_open
+    signed char is_size_low_open
+    short child
+    short word_count
+    signed char is_required
+    Word *words
     PyObject *absent         # value of an absent field, NULL where it must be there or has no slot
     double low
     double high
-    int is_low_open
-    double size_low
-    double size_high
-    int is_size_low_open
     int64_t int_low
     int64_t int_high
     int64_t factor
     int64_t add
-    int word_count
-    Word *words
-    int child
+    double size_low
+    double size_high
+    unsigned char key[KEY_MAX]
+    int key_size
+
+
+cdef struct Known:
+    unsigned char key[KEY_MAX]
+    int size
+    int field
 
 
 cdef struct Table:
     int count
-    Field fields[FIELDS_MAX]
+    int learned
     uint64_t required
     uint64_t outer           # fields that must have come before items are read
     int is_leaf              # one event for each object of this table
-    int learned
-    unsigned char order_key[ORDER_MAX][KEY_MAX]
-    int order_size[ORDER_MAX]
-    int order_field[ORDER_MAX]
+    Known order[ORDER_MAX]   # keys as they came, in their order
+    Field fields[FIELDS_MAX]
 
 
 cdef struct Head:

@@ -141,6 +141,8 @@ cdef class Engine:
             self._fill_table(&self.tables[number], table)
         if len(spec["routes"]) > 64:
             raise ValueError("too many routes")
+        if len(tables) > TABLES_MAX:
+            raise ValueError("too many tables")
         for number, (groups, root, plain, first) in enumerate(spec["routes"]):
             self.roots[number] = root
             self.plain.append(Made(*plain))
@@ -434,12 +436,12 @@ cdef class Engine:
             key = p + 1
             if (
                 at < table.learned
-                and end - key > table.order_size[at]
-                and key[table.order_size[at]] == c'"'
-                and memcmp(key, table.order_key[at], table.order_size[at]) == 0
+                and end - key > table.order[at].size
+                and key[table.order[at].size] == c'"'
+                and memcmp(key, table.order[at].key, table.order[at].size) == 0
             ):
-                found = table.order_field[at]
-                p = key + table.order_size[at] + 1
+                found = table.order[at].field
+                p = key + table.order[at].size + 1
             else:
                 p = cf_string(key, end, 0)
                 if p == NULL:
@@ -505,9 +507,9 @@ cdef class Engine:
                 found = number
                 break
         if at < ORDER_MAX and at <= table.learned and size <= KEY_MAX:
-            memcpy(table.order_key[at], key, size)
-            table.order_size[at] = size
-            table.order_field[at] = found
+            memcpy(table.order[at].key, key, size)
+            table.order[at].size = size
+            table.order[at].field = found
             if at == table.learned:
                 table.learned += 1
         return found
