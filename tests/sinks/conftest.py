@@ -53,3 +53,20 @@ def postgres() -> Iterator[dict[str, Any]]:
             run(*stop)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(
+    params=[
+        "\x00",
+        "\ud800 alone",
+        "'; DROP TABLE trades; --",
+        "tab\tline\nback\\slash \\N \\.",
+        "%s ? $1 {0}",
+        "\u202e\U0001f600",
+        "".join(map(chr, range(0x4E00, 0x9E00))),
+    ],
+    ids=["nul", "surrogate", "quote", "copy", "placeholder", "unicode", "long"],
+)
+def hostile(request: pytest.FixtureRequest) -> str:
+    """Return a text that nobody should send."""
+    return request.param

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from crossfeed.errors import ConfigError, SinkError, SinkUnavailableError
 from crossfeed.sinks.postgres import PostgresSink
@@ -61,6 +62,25 @@ def test_same_events_are_stored_once(postgres: dict[str, Any], schema: str) -> N
     one.close()
     two.close()
     assert ask(postgres, f"SELECT count(*) FROM {schema}.trades") == [(1001,)]
+
+
+def test_hostile_words_end_nothing(
+    postgres: dict[str, Any], request: pytest.FixtureRequest, hostile: str
+) -> None:
+    """Whatever a venue says is a value; numbers beyond 64 bits are no id."""
+    schema = f"hostile_{request.node.callspec.id}"
+    sink = PostgresSink(postgres["dsn"], schema=schema)
+    sink.open()
+    events = [
+        trade(1, symbol=hostile),
+        replace(trade(2), unified=hostile, trade_id=2**70),
+        trade(3),
+    ]
+    assert sink.write(events) == 3
+    assert sink.write(events) == 0
+    sink.close()
+    found = ask(postgres, f"SELECT trade_id FROM {schema}.trades")
+    assert sorted(found, key=str) == [(1,), (3,), (None,)]
 
 
 @pytest.mark.fault("F12")

@@ -2,9 +2,11 @@
 
 # ruff: noqa: S608 - the tests' own names
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from crossfeed.errors import SinkError, SinkUnavailableError
 from crossfeed.model.events import Candle, MarketData
@@ -74,3 +76,20 @@ def test_refusals_are_told_apart(tmp_path: Path) -> None:
     assert not isinstance(told.value, SinkUnavailableError)
     with pytest.raises(SinkUnavailableError, match="not open"):
         SqliteSink(tmp_path / "x").write([trade(1)])
+
+
+def test_hostile_words_end_nothing(tmp_path: Path, hostile: str) -> None:
+    """Whatever a venue says is a value; numbers beyond 64 bits are no id."""
+    sink = SqliteSink(tmp_path / "x.db")
+    sink.open()
+    events = [
+        trade(1, symbol=hostile),
+        replace(trade(2), unified=hostile, trade_id=2**70),
+        trade(3),
+    ]
+    assert sink.write(events) == 3
+    assert sink.write(events) == 0
+    sink.close()
+    with closing(sqlite3.connect(tmp_path / "x.db")) as database:
+        rows = database.execute("SELECT trade_id FROM trades ORDER BY ts, trade_id").fetchall()
+        assert sorted(rows, key=str) == [(1,), (3,), (None,)]

@@ -18,6 +18,10 @@ __all__ = ["TABLES", "Column", "Row", "Sink", "SqlTable", "event_id", "row_of"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ID_BYTES: Final = 16
 _FLOAT_DIGITS_MAX: Final = 15
+_NAME_CHARS_MAX: Final = 500
+"""Names stand in an index, whose rows are bounded (PostgreSQL: 2,704 bytes)."""
+_INT_MIN: Final = -(2**63)
+_INT_MAX: Final = 2**63 - 1
 
 
 class Sink(Protocol):
@@ -107,7 +111,23 @@ def row_of(event: MarketData) -> Row | None:
     table = TABLES.get(event.data_type)
     if table is None:
         return None
-    return Row(table.name, (event_id(event), *_head(event), *table.values(event)))
+    values = (*_head(event), *table.values(event))
+    return Row(table.name, (event_id(event), *map(_storable, values)))
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    """Take out what databases cannot hold, so that no venue's word can end a sink.
+
+    NUL and lone surrogates become U+FFFD; integers beyond 64 bits become NULL.
+    """
+    if isinstance(value, str):
+        if value.isprintable() and value.isascii():
+            return value
+        clean = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return clean.replace("\x00", "\ufffd")
+    if isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX:
+        return None
+    return value
 
 
 def _own_values(event: MarketData) -> tuple[Any, ...]:
@@ -123,8 +143,8 @@ def _head(event: MarketData) -> tuple[Any, ...]:
         _time(event.ts_event_ns or event.ts_recv_ns),
         _time(event.ts_recv_ns),
         event.exchange,
-        event.symbol,
-        event.unified,
+        event.symbol[:_NAME_CHARS_MAX],
+        event.unified[:_NAME_CHARS_MAX],
         event.trust.name.lower(),
         int(event.marks),
     )

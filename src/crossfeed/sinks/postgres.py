@@ -21,6 +21,7 @@ _TYPES: Final = {
 }
 CONNECT_S: Final = 10
 STATEMENT_MS: Final = 30_000
+_PASSING: Final = frozenset({"08", "40", "53", "55", "57", "58"})
 _BY_NAME: Final[dict[str, SqlTable]] = {each.name: each for each in TABLES.values()}
 
 
@@ -64,12 +65,18 @@ class PostgresSink:
         """Connect and make missing tables.
 
         Raises:
-            SinkUnavailableError: The server cannot be reached now.
-            SinkError: It refuses for good (no right to create, no such database).
+            SinkUnavailableError: The server cannot be reached, or lets nobody in: a wrong password
+                or database looks the same, is in the text, and may be mended at the server.
+            SinkError: It refuses for good (no right to create tables).
         """
         self.close()
         try:
-            self._connection = self._psycopg.connect(self._dsn, connect_timeout=CONNECT_S)
+            self._connection = self._psycopg.connect(
+                # A server that vanishes without a word is given up like one that is too slow.
+                self._dsn,
+                connect_timeout=CONNECT_S,
+                tcp_user_timeout=STATEMENT_MS,
+            )
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 # Two collectors that start together must not both make the tables.
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtext('crossfeed.sinks'))")
@@ -127,7 +134,7 @@ class PostgresSink:
     def _copy(self, cursor: Any, name: str, rows: list[Row]) -> int:  # noqa: ANN401 - as above
         with cursor.copy(f"COPY incoming_{name} FROM STDIN") as copy:
             for row in rows:
-                copy.write_row(tuple(map(_plain, row.values)))
+                copy.write_row(row.values)
         cursor.execute(
             f"INSERT INTO {self.schema}.{name} SELECT * FROM incoming_{name} "  # noqa: S608 - ours
             "ON CONFLICT DO NOTHING"
@@ -138,13 +145,9 @@ class PostgresSink:
         """Say whether it may pass: connection, resources, intervention, conflict."""
         state = str(getattr(error, "sqlstate", None) or "")
         # No state: the connection could not be made, or broke. Classes 08, 40, 53, 55, 57, 58 of
-        # https://www.postgresql.org/docs/15/errcodes-appendix.html, checked 2026-11-22.
-        is_passing = not state or state[:2] in {"08", "40", "53", "55", "57", "58"}
+        # https://www.postgresql.org/docs/15/errcodes-appendix.html, checked 2026-11-22; 25006: what
+        # was the primary server is a standby now.
+        is_passing = not state or state[:2] in _PASSING or state == "25006"
         kind = SinkUnavailableError if is_passing else SinkError
         text = " ".join(str(error).split()) or type(error).__name__
         return kind(f"{self.name}: {text}" + (f" [{state}]" if state else ""))
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    """Take out what PostgreSQL texts cannot hold."""
-    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value

@@ -74,6 +74,9 @@ class SinkRunner:
     raises nothing. A sink that is unavailable is tried again with growing pauses, the batch kept;
     one that fails for good is ended, counted and logged once, and others are not concerned.
 
+    From a configuration table (`[[record.sinks]]`): `type`, `path` or `dsn` and `schema` make the
+    sink, `capacity` and `policy` go to the runner: `SinkRunner(SqliteSink(path), capacity=...)`.
+
     Args:
         sink: The sink; the runner opens and closes it.
         capacity: Events that may wait.
