@@ -13,9 +13,9 @@ from crossfeed.model.commands import Want
 from crossfeed.model.events import MarketData
 from crossfeed.model.output import Output
 from crossfeed.venues.base import CodecOptions
-from crossfeed.venues.decoder import Decoder, SymbolNames
+from crossfeed.venues.decoder import After, Decoder, SymbolNames
 from crossfeed.venues.symbols import SymbolTable
-from crossfeed.venues.wire import Routes
+from crossfeed.venues.wire import Route, Routes
 
 __all__ = ["DecoderTables", "TableCodec"]
 
@@ -67,23 +67,41 @@ class TableCodec:
         self.options = options
         self.symbols: SymbolNames = {}
         self._asked: dict[str, set[Want]] = {}
-        self._decoder = Decoder(
-            exchange, routes, self.symbols, time_unit_ns=time_unit_ns, keep_raw=options.keep_raw
-        )
-        self._decode = self._decoder.decode
-        self._tables = DecoderTables(
-            exchange, routes, self.symbols, time_unit_ns, options.keep_raw, self.sequence_field
-        )
         self._handlers: dict[str, Handler] = {
             route.handler: getattr(self, route.handler)
             for route in routes.table.values()
             if route.handler
         }
-        self._refiners: dict[str, Refiner] = {
-            route.refine: getattr(self, route.refine)
-            for route in routes.table.values()
-            if route.refine
-        }
+        self._decoder = Decoder(
+            exchange,
+            routes,
+            self.symbols,
+            time_unit_ns=time_unit_ns,
+            keep_raw=options.keep_raw,
+            after=self._after,
+        )
+        if type(self).receive is TableCodec.receive:
+            self.receive = self._decoder.receive  # type: ignore[method-assign]
+        self._tables = DecoderTables(
+            exchange, routes, self.symbols, time_unit_ns, options.keep_raw, self.sequence_field
+        )
+
+    def _after(self, route: Route) -> After | None:
+        """Return what takes the messages of a route; None where their events only go out."""
+        if not (route.refine or route.handler):
+            return None
+        handle = self._handlers.get(route.handler)
+        refine: Refiner | None = getattr(self, route.refine) if route.refine else None
+
+        def after(message: Any, events: list[MarketData] | None, out: Output) -> None:  # noqa: ANN401 - any declaration
+            if events is not None and refine is not None:
+                refine(message, events, out)
+            elif events is not None:
+                out.events += events
+            if handle is not None:
+                handle(message, out)
+
+        return after
 
     def tables(self) -> DecoderTables:
         """Return what frames are decoded by; `symbols` is the live dict."""
@@ -91,14 +109,8 @@ class TableCodec:
 
     def receive(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
         """Decode one frame; see `Codec.receive`."""
-        route, message, events = self._decode(frame, ts_recv_ns, ts_mono_ns)
-        if events is not None:
-            if route.refine:
-                self._refiners[route.refine](message, events, out)
-            else:
-                out.events += events
-        if route.handler:
-            self._handlers[route.handler](message, out)
+        # Unless a subclass has its own, `__init__` put the decoder's in its place: one call less.
+        self._decoder.receive(frame, ts_recv_ns, ts_mono_ns, out)
 
     def ask(self, wants: Iterable[Want]) -> None:
         """Take `wants` as asked for: messages with their symbols are known from now on."""

@@ -17,6 +17,7 @@ from crossfeed.errors import (
     UnknownMessageError,
 )
 from crossfeed.model.events import MarketData
+from crossfeed.model.output import Output
 from crossfeed.model.raw import read_exactly, read_message
 from crossfeed.venues import wire
 from crossfeed.venues.builder import (
@@ -30,15 +31,19 @@ from crossfeed.venues.builder import (
 )
 from crossfeed.venues.wire import Route, Routes
 
-__all__ = ["Decoder", "ExactReader", "SymbolNames", "refusal"]
+__all__ = ["After", "Decoder", "ExactReader", "SymbolNames", "refusal"]
 
+FOREIGN: Final = (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError)
+"""What decoding raises of its own; see `refusal`."""
 # An error may quote what came; the frame itself decides how long that is.
 _DETAIL_CHARS_MAX: Final = 200
 # Twice as many as any venue allows streams on a connection; some 100 bytes each.
 _HEADS_MAX: Final = 2048
 _HEAD_BYTES_MAX: Final = 128
 _Tree = dict[str, Any]
-_Entry = tuple[Callable[[bytes], Any], Route, Builder | None]
+After = Callable[[Any, list[MarketData] | None, Output], None]
+"""Takes a decoded message and its events, where a route says more than "give out the events"."""
+_Entry = tuple[Callable[[bytes], Any], Route, Builder | None, After | None]
 
 
 class Decoder:
@@ -50,6 +55,7 @@ class Decoder:
         symbols: Symbols asked for; shared with the codec, which changes it as subscriptions change.
         time_unit_ns: Unit of `UnixTime` fields that leave it open.
         keep_raw: Whether events keep their frame.
+        after: Says what `receive` hands the messages of a route to; None: it gives out the events.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Decoder:
         *,
         time_unit_ns: int = 1_000_000,
         keep_raw: bool = True,
+        after: Callable[[Route], After | None] = lambda _: None,
     ) -> None:
         """Compile one builder for each route that yields events. Cost about 1 ms a route."""
         self._exchange = exchange
@@ -78,8 +85,29 @@ class Decoder:
                 if route.event is None
                 else compile_builder(exchange, route, symbols, time_unit_ns)
             )
-            self._decoders[tag] = (decode, route, build)
-            self._by_guess[tuple(tag.encode().split(b"/"))] = (decode, route, build)
+            entry = (decode, route, build, after(route))
+            self._decoders[tag] = self._by_guess[tuple(tag.encode().split(b"/"))] = entry
+
+    def receive(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
+        """Decode one frame; append its events, or hand it to who comes `after`.
+
+        Raises:
+            DecodeError: As `decode`.
+        """
+        try:
+            entry = None
+            if self._head_end:
+                entry = self._heads.get(frame.partition(self._head_end)[0])
+            decode, _, build, after = entry or self._find(frame)
+            message = decode(frame)
+            raw = frame if self._keep_raw else None
+            events = None if build is None else build(message, raw, ts_recv_ns, ts_mono_ns)
+        except FOREIGN as exc:
+            raise refusal(self._exchange, exc, frame) from exc
+        if after is not None:
+            after(message, events, out)
+        elif events is not None:
+            out.events += events
 
     def decode(
         self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int
@@ -97,14 +125,13 @@ class Decoder:
             entry = None
             if self._head_end:
                 entry = self._heads.get(frame.partition(self._head_end)[0])
-            decode, route, build = entry or self._find(frame)
+            decode, route, build, _ = entry or self._find(frame)
             message = decode(frame)
-            if build is None:
-                return route, message, None
             raw = frame if self._keep_raw else None
-            return route, message, build(message, raw, ts_recv_ns, ts_mono_ns)
-        except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError) as exc:
+            events = None if build is None else build(message, raw, ts_recv_ns, ts_mono_ns)
+        except FOREIGN as exc:
             raise refusal(self._exchange, exc, frame) from exc
+        return route, message, events
 
     def _find(self, frame: bytes) -> _Entry:
         """Find what a frame is decoded by, from the usual order of its keys or from its tag."""
@@ -137,13 +164,13 @@ class Decoder:
         Raises:
             DecodeError: With the reason; nothing was changed.
         """
-        decode, _, build = self._decoders[tag]
+        decode, _, build, _ = self._decoders[tag]
         if build is None:
             msg = f"route {tag!r} yields no events"
             raise TypeError(msg)
         try:
             return build(decode(body), body if self._keep_raw else None, ts_recv_ns, ts_mono_ns)
-        except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, OverflowError) as exc:
+        except FOREIGN as exc:
             raise refusal(self._exchange, exc, body) from exc
 
 

@@ -206,6 +206,7 @@ KINDS: Final = ("received", "open", "done", "change", "activate")
 ROUTES: Final = Routes(
     guess=re.compile(rb'\s*\{"type":"([a-z0-9_]+)"'),
     probe=TypeProbe,
+    head_end=b",",
     table={
         "match": Route(wire=Match, event=Trade, integrity=Integrity.SEQUENCED),
         "last_match": Route(

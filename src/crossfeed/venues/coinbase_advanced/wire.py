@@ -300,6 +300,7 @@ _TICKER: Final = Route(
 ROUTES: Final = Routes(
     guess=re.compile(rb'\s*\{"channel":"([a-z0-9_]+)"'),
     probe=ChannelProbe,
+    head_end=b",",
     table={
         # The codec puts them in order: oldest first.
         "market_trades": Route(
