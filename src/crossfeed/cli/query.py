@@ -93,7 +93,7 @@ def _show(answer: Any) -> None:  # noqa: ANN401 - pyarrow brings no types
     count = 0
     for batch in answer:
         for row in batch.slice(0, max(0, ROWS_SHOWN_MAX - count)).to_pylist():
-            table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
+            table.add_row(*map(_cell, row.values()))
         count += batch.num_rows
         if count > ROWS_COUNTED_MAX:
             break
@@ -104,3 +104,10 @@ def _show(answer: Any) -> None:  # noqa: ANN401 - pyarrow brings no types
             f"... {ROWS_SHOWN_MAX} of {more}{min(count, ROWS_COUNTED_MAX):,} rows; all of them "
             "with --out FILE"
         )
+
+
+def _cell(value: object) -> str:
+    """Return a value as people read it: of floats the 15 digits that mean something."""
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return "" if value is None else escape(str(value))
