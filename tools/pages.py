@@ -130,6 +130,7 @@ def metrics() -> str:
         dropped=1,
         processing=Histogram(),
         trusts=[TrustFigure("trade", "BTC-USD", 0)],
+        steps={"stale": 1},
     )
     rows = [
         [

@@ -231,6 +231,14 @@ async def test_the_whole_client_outlives_its_lines(
             await loop.strike(random, until)
         seen = len(loop.trades)
         await until(lambda: len(loop.trades) > seen + 10)
+        stats, names = client.get_stats(), {line.name for line in loop.lines}
+        trades = next(lines for stream, lines in stats["lines"].items() if "trade:" in stream)
+        assert set(trades) == names
+        assert all(line["events"] >= line["wins"] for line in trades.values())
+        assert sum(line["wins"] for line in trades.values()) > 0
+        books = next(lines for stream, lines in stats["lines"].items() if "book:" in stream)
+        assert sum(line["is_active"] for line in books.values()) in {1, 2}  # stands by, or merged
+        assert stats["freshness"]["silent_lines"] == 0
         simulator.pause()
         book, owner = client.book("BTC/USD"), simulator.exchanges[venue].owner
         await until(

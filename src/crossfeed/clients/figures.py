@@ -10,6 +10,8 @@ from crossfeed.servers.metrics import TrustFigure, VenueFigures
 
 __all__ = ["venue_figures"]
 
+STEPS = ("stale", "silent_lines", "missing_first", "resubscribes", "reconnects", "other_endpoints")
+
 
 def venue_figures(clients: Iterable[VenueClient]) -> list[VenueFigures]:
     """Read the counters of `clients`; reads only, so any thread may ask."""
@@ -39,4 +41,5 @@ def _figures(client: VenueClient) -> VenueFigures:
             TrustFigure(trust.stream.channel, trust.stream.symbol, int(trust.current))
             for trust in list(client.trusts())
         ],
+        steps={name: int(stats["freshness"][name]) for name in STEPS},
     )

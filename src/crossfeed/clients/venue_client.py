@@ -414,6 +414,8 @@ class VenueClient:
         """Return the counters of the client.
 
         `state` is the worst of its connections; beside it messages, errors, reconnects, uptime,
-        refused subscriptions, gaps, and under `connections` each connection's own.
+        refused subscriptions, gaps, and under `connections` each connection's own; under
+        `freshness` what was found silent and what was done about it; under `lines` each line of the
+        streams that several connections carry: events, wins, how far behind, demoted or given out.
         """
         return self._session.stats()

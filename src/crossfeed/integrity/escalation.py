@@ -104,6 +104,12 @@ class Escalation:
             if mono_ns - ladder.fresh_since_ns >= self._limits.calm_s * SECOND_NS:
                 ladder.step = ladder.wait_until_ns = ladder.fresh_since_ns = 0
 
+    def carry_on(self, last: Escalation) -> None:
+        """Go on with the counts of a connection that was replaced."""
+        self.resubscribes += last.resubscribes
+        self.reconnects += last.reconnects
+        self.other_endpoints += last.other_endpoints
+
     def forget(self, stream: Stream) -> None:
         """Forget a stream that is not watched any more."""
         self._streams.pop(stream, None)

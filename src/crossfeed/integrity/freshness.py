@@ -270,6 +270,14 @@ class Freshness:
         """Take the heartbeats of the whole connection as proof that it is fed."""
         self._pulse = pulse
 
+    def carry_on(self, last: Freshness) -> None:
+        """Go on with the counts of a connection that this one has replaced."""
+        self._stale += last._stale
+        self._missing_first += last._missing_first
+        self._silent_lines += last._silent_lines
+        self._pauses += last._pauses
+        self._escalation.carry_on(last._escalation)
+
     def unwatch(self, stream: Stream) -> None:
         """Watch over a stream no longer."""
         self._watches.pop(stream, None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import asdict
+
+from crossfeed.integrity.freshness import FreshnessStats
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import Want
 from crossfeed.model.events import MarketData
@@ -14,9 +17,10 @@ from crossfeed.model.trust import Trust
 
 if TYPE_CHECKING:
     from crossfeed.integrity.freshness import Freshness, Watched
+    from crossfeed.runtime.connection import Connection
     from crossfeed.runtime.streams import StreamSet
 
-__all__ = ["LinePart", "LineParts", "watch_streams"]
+__all__ = ["LinePart", "LineParts", "freshness_of", "lines_of", "watch_streams"]
 
 _SOUND: Final = Trust.SOUND
 
@@ -199,6 +203,27 @@ def watch_streams(
                 is_event_like=channel.is_event_like,
                 elsewhere=elsewhere,
             )
+
+
+def freshness_of(connections: Iterable[Connection]) -> dict[str, float]:
+    """Return the counts of what was found silent and what was done, over all connections.
+
+    `lag_ms` is the worst, `quiet` what is silent now with evidence that it is only quiet.
+    """
+    totals: dict[str, float] = dict.fromkeys(FreshnessStats.__struct_fields__, 0)
+    for connection in connections:
+        for name, value in asdict(connection.freshness.stats()).items():
+            totals[name] = max(totals[name], value) if name == "lag_ms" else totals[name] + value
+    return totals
+
+
+def lines_of(streams: StreamSet) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the counts of each line of every stream that several connections carry, by name."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for stream, line in streams.lines():
+        counts = asdict(line)
+        found.setdefault(f"{stream.channel}:{stream.symbol}", {})[counts.pop("name")] = counts
+    return found
 
 
 def _received(event: MarketData) -> int:

@@ -32,6 +32,7 @@ from crossfeed.runtime.connection import Connection
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.histogram import Histogram
 from crossfeed.runtime.kinds import TICKERS, channel_of
+from crossfeed.runtime.line_parts import freshness_of, lines_of
 from crossfeed.runtime.links import Links
 from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
@@ -218,6 +219,9 @@ class Session:
             for connection in useless:
                 self._turned_down |= connection.refused
                 await connection.manager.close()
+                out = Output()
+                connection.on_lost("refused", out)
+                self.deliver(out)
                 self.streams.forget(connection.name)
                 self.connections.remove(connection)
 
@@ -343,6 +347,7 @@ class Session:
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put `new` into the place of `old`, which is about to be closed."""
+        new.freshness.carry_on(old.freshness)
         self.connections = [new if c is old else c for c in self.connections]
 
     def _carriers(self, want: Want) -> list[Connection]:
@@ -481,5 +486,7 @@ class Session:
             "connections": each,
             "subscriptions": len(self._requests),
             "loop_blocks": self.watchdog.blocks,
+            "freshness": freshness_of(self.connections),
+            "lines": lines_of(self.streams),
             **self.streams.stats(),
         }

@@ -87,6 +87,7 @@ class VenueFigures(Struct, frozen=True, kw_only=True):
         dropped: Events lost to subscribers' queue policies.
         processing: Time from frame to the end of its inline handlers (sampled), ns.
         trusts: Trust of the open streams.
+        steps: What was found silent and done about it, by name.
     """
 
     exchange: str
@@ -100,6 +101,7 @@ class VenueFigures(Struct, frozen=True, kw_only=True):
     dropped: int
     processing: Buckets
     trusts: Sequence[TrustFigure] = ()
+    steps: Mapping[str, int] = {}
 
 
 class FeedCollector:
@@ -134,6 +136,9 @@ class FeedCollector:
             "Events lost to queue policies",
             venues,
             lambda v: v.dropped,
+        )
+        yield _by_label(
+            "crossfeed_freshness", "Streams found silent, and steps taken", "step", venues, "steps"
         )
         yield _trusts(venues)
 
