@@ -49,6 +49,9 @@ Interval = Literal[
 """Kline intervals. Source: web-socket-streams.md, "Kline/Candlestick chart intervals"."""
 
 
+# Fields stand in the order in which they are sent: finding one then takes no search (a tenth of
+# decoding a trade).
+
 # ── market data ───────────────────────────────────────────────────────────────
 
 
@@ -59,12 +62,12 @@ class TradeMessage(Wire):
      "T":1672515782136,"m":true,"M":true}
     """
 
-    s: Annotated[str, Symbol()]
     E: Annotated[int, UnixTime("ts_sent_ns")]
-    T: Annotated[int, UnixTime("ts_event_ns")]
+    s: Annotated[str, Symbol()]
     t: Annotated[Count, Int("trade_id")]
     p: Annotated[Price, Num("price")]
     q: Annotated[Quantity, Num("quantity")]
+    T: Annotated[int, UnixTime("ts_event_ns")]
     m: Annotated[bool, Choice("side", TAKER)]
 
 
@@ -75,14 +78,14 @@ class AggTradeMessage(Wire):
      "T":1672515782136,"m":true,"M":true}
     """
 
-    s: Annotated[str, Symbol()]
     E: Annotated[int, UnixTime("ts_sent_ns")]
-    T: Annotated[int, UnixTime("ts_event_ns")]
+    s: Annotated[str, Symbol()]
     a: Annotated[Count, Int("trade_id")]
     p: Annotated[Price, Num("price")]
     q: Annotated[Quantity, Num("quantity")]
     f: Annotated[Count, Int("first_trade_id")]
     last: Annotated[Count, Int("last_trade_id")] = field(name="l")
+    T: Annotated[int, UnixTime("ts_event_ns")]
     m: Annotated[bool, Choice("side", TAKER)]
 
 
@@ -95,22 +98,22 @@ class TickerMessage(Wire):
      "n":18151}
     """
 
-    s: Annotated[str, Symbol()]
     E: Annotated[int, UnixTime("ts_event_ns")]
-    c: Annotated[Price, Num("price")]
+    s: Annotated[str, Symbol()]
     p: Annotated[Real, Num("price_change")]
     P: Annotated[Real, Num("price_change_percent")]
+    w: Annotated[Size, Num("vwap", zero_is_none=True)]
+    c: Annotated[Price, Num("price")]
+    Q: Annotated[Size, Num("last_quantity")]
+    b: Annotated[Size, Num("best_bid", zero_is_none=True)]
+    B: Annotated[Size, Num("best_bid_quantity")]
+    a: Annotated[Size, Num("best_ask", zero_is_none=True)]
+    A: Annotated[Size, Num("best_ask_quantity")]
     o: Annotated[Size, Num("open", zero_is_none=True)]
     h: Annotated[Size, Num("high", zero_is_none=True)]
     low: Annotated[Size, Num("low", zero_is_none=True)] = field(name="l")
     v: Annotated[Size, Num("volume")]
     q: Annotated[Size, Num("quote_volume")]
-    w: Annotated[Size, Num("vwap", zero_is_none=True)]
-    b: Annotated[Size, Num("best_bid", zero_is_none=True)]
-    B: Annotated[Size, Num("best_bid_quantity")]
-    a: Annotated[Size, Num("best_ask", zero_is_none=True)]
-    A: Annotated[Size, Num("best_ask_quantity")]
-    Q: Annotated[Size, Num("last_quantity")]
     L: Annotated[MaybeId, Int("trade_id", negative_is_none=True)]
 
 
@@ -165,8 +168,8 @@ class BookTickerMessage(Wire):
     {"u":400900217,"s":"BNBUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000","A":"40.66000000"}
     """
 
-    s: Annotated[str, Symbol()]
     u: Annotated[Count, Int("update_id")]
+    s: Annotated[str, Symbol()]
     b: Annotated[Price, Num("bid_price")]
     B: Annotated[Size, Num("bid_quantity")]
     a: Annotated[Price, Num("ask_price")]
@@ -180,8 +183,8 @@ class DepthMessage(Wire):
      "a":[["0.0026","100"]]}
     """
 
-    s: Annotated[str, Symbol()]
     E: Annotated[int, UnixTime("ts_event_ns")]
+    s: Annotated[str, Symbol()]
     U: Annotated[Count, Int("first")]
     u: Annotated[Count, Int("last")]
     b: Annotated[list[tuple[Price, Size]], PairLevels("bids")]

@@ -52,11 +52,11 @@ class Match(Wire):
     "time":"2026-07-07T22:58:17.164892Z"}`
     """
 
-    product_id: Annotated[str, Symbol()]
     trade_id: Annotated[Count, Int("trade_id")]
-    price: Annotated[Price, Num("price")]
-    size: Annotated[Quantity, Num("quantity")]
     side: Annotated[Literal["buy", "sell"], Choice("side", _TAKER_SIDE)]
+    size: Annotated[Quantity, Num("quantity")]
+    price: Annotated[Price, Num("price")]
+    product_id: Annotated[str, Symbol()]
     time: Annotated[str, IsoTime("ts_event_ns")]
 
 
