@@ -16,10 +16,11 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crossfeed import run
+from crossfeed import ConnectionState, run
 from crossfeed.cli.simulated import SimulatedVenues
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.model.events import Trade
@@ -36,7 +37,7 @@ TRADES = {
     "kraken": "trade",
 }
 GROWTH_BYTES_MAX = 16 << 20
-REPAIR_DEADLINE_S = 60.0
+REPAIR_DEADLINE_S = 90.0
 
 
 class Spans:
@@ -136,6 +137,20 @@ def progress(began: float, clients: dict[str, VenueClient], base_bytes: int) -> 
     )
 
 
+def is_well(client: VenueClient) -> bool:
+    """Say whether a client is connected and all its books are sound."""
+    books = [trust for trust in client.trusts() if trust.stream.channel == "book"]
+    is_up = client.get_stats()["state"] == ConnectionState.CONNECTED.value
+    return is_up and all(trust.current is Trust.SOUND for trust in books)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, a breaker's longest rest and some more; what is missing shows later."""
+    waited = time.monotonic()
+    while not condition() and time.monotonic() - waited < REPAIR_DEADLINE_S:  # noqa: ASYNC110
+        await asyncio.sleep(0.2)
+
+
 async def soak(asked: argparse.Namespace) -> int:
     """Run, compare, print; return the exit code."""
     began = time.monotonic()
@@ -148,7 +163,8 @@ async def soak(asked: argparse.Namespace) -> int:
             for name in VENUES
         }
         accounts = {name: Account(client) for name, client in clients.items()}
-        dead = [client.stream("trade") for client in clients.values()]  # consumers that never read
+        # Consumers that never read: short queues, full before the memory is first looked at.
+        dead = [client.stream("trade", capacity=500) for client in clients.values()]
         try:
             await asyncio.gather(*(client.connect() for client in clients.values()))
             await asyncio.sleep(min(10.0, asked.seconds / 4))  # everything is warm
@@ -156,12 +172,12 @@ async def soak(asked: argparse.Namespace) -> int:
             while time.monotonic() - began < asked.seconds:
                 await asyncio.sleep(min(5.0, max(0.1, began + asked.seconds - time.monotonic())))
                 progress(began, clients, base_bytes)
+            await venues.calm()
+            await until(lambda: all(is_well(client) for client in clients.values()))
             await venues.drain()
-            waited = time.monotonic()
-            while any(client.get_stats()["gaps_open"] for client in clients.values()):
-                if time.monotonic() - waited > REPAIR_DEADLINE_S:
-                    break
-                await asyncio.sleep(0.2)
+            await until(
+                lambda: not any(client.get_stats()["gaps_open"] for client in clients.values())
+            )
             await asyncio.sleep(1.0)
             progress(began, clients, base_bytes)
             ledger = await venues.ledger()

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from crossfeed.simulator import SimulatorOptions
+from crossfeed.simulator import FaultRule, Schedule, Simulator, SimulatorOptions
 from crossfeed.simulator.process import main, parse_arguments
 
 
@@ -128,3 +128,16 @@ def test_bad_arguments_give_one_line(arguments, capsys):
 def test_what_would_only_show_at_the_end_is_refused_at_once(capsys, arguments, word):
     assert main(arguments) == 2
     assert word in capsys.readouterr().err
+
+
+async def test_calm_ends_the_faults_and_lets_the_market_go_on():
+    rule = FaultRule(kind="drop", channels=("trade",), probability=1.0)
+    async with Simulator(
+        venues=("kraken",), symbols=("BTC/USD",), rate_per_s=200.0, faults=Schedule(fault=(rule,))
+    ) as simulator:
+        injector = simulator.exchanges["kraken"].injector
+        assert injector is not None
+        assert not injector.is_stopped
+        simulator.calm()
+        assert injector.is_stopped
+        assert not simulator.world.is_paused

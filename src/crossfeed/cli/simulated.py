@@ -110,6 +110,10 @@ class SimulatedVenues:
             parameters=parameters,
         )
 
+    async def calm(self) -> None:
+        """End all faults; the market goes on."""
+        await self._post("/calm")
+
     async def drain(self) -> None:
         """Let faults stop and every earlier loss become visible, then let the market stop."""
         await self._post("/drain?grace_s=2")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from crossfeed.errors import VenueError
+from crossfeed.errors import NotConnectedError, VenueError
 from crossfeed.model.commands import (
     Acknowledged,
     Backfill,
@@ -53,7 +55,7 @@ class CommandDesk:
                 case Refused():
                     connection.on_refused(command)
                 case Send():
-                    self._session.tasks.spawn(connection.send(command.payload), "send")
+                    self._spawn(partial(connection.send, command.payload), "send")
                 case Resubscribe():
                     self._resubscribe(connection, command)
                 case Reconnect():
@@ -90,7 +92,16 @@ class CommandDesk:
         carriers = named or [connection, *(c for c in connections if c is not connection)]
         carrier = next((c for c in carriers if want in c.wants), None)
         if carrier is not None and want is not None:
-            self._session.tasks.spawn(carrier.resubscribe([want]), f"resubscribe:{command.symbol}")
+            self._spawn(partial(carrier.resubscribe, [want]), f"resubscribe:{want.symbol}")
+
+    def _spawn(self, send: Callable[[], Awaitable[None]], name: str) -> None:
+        """Send in the background. A connection that ends meanwhile asks for all of it anew."""
+
+        async def work() -> None:
+            with contextlib.suppress(NotConnectedError):
+                await send()
+
+        self._session.tasks.spawn(work(), name)
 
     def _on_notice(self, notice: VenueNotice) -> None:
         self.notices = [*self.notices[1 - NOTICES_MAX :], notice]

@@ -30,6 +30,7 @@ class ControlEndpoint:
             ("GET", "/status"): lambda _: json_response(simulator.status()),
             ("GET", "/ledger"): lambda _: json_response(simulator.report()),
             ("POST", "/faults"): self._faults,
+            ("POST", "/calm"): self._calm,
             ("POST", "/drain"): self._drain,
             ("POST", "/pause"): self._pause,
             ("POST", "/resume"): self._resume,
@@ -60,6 +61,11 @@ class ControlEndpoint:
         schedule = parse_schedule(request.body.decode("utf-8", "replace"), where="body")
         self._simulator.inject(*schedule.fault)
         return json_response({"rules": len(schedule.fault)})
+
+    def _calm(self, request: Request) -> Response:
+        del request
+        self._simulator.calm()
+        return json_response(self._simulator.status())
 
     def _drain(self, request: Request) -> Response:
         """Begin to drain; `GET /status` tells when it is done."""

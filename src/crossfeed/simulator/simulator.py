@@ -261,6 +261,11 @@ class Simulator:
         for exchange in self.exchanges.values():
             exchange.inject(rules, now_ns)
 
+    def calm(self) -> None:
+        """End all faults; what they hold back is delivered. The markets go on."""
+        for exchange in self.exchanges.values():
+            exchange.stop_faults()
+
     def cut_all(self, venue: str = "", mode: CutMode = "reset") -> int:
         """Cut all connections of a venue (of all, if none is named); return how many.
 
