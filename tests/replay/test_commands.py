@@ -18,7 +18,7 @@ from rich.console import Console
 from crossfeed.cli.record import Plan, RecordOptions
 from crossfeed.cli.record import line_of as line_of_recording
 from crossfeed.cli.record_sinks import RecordSinks
-from crossfeed.cli.replay import ReplayOptions, ReplayRun, moment_of, run_replay, speed_of
+from crossfeed.cli.replay import ReplayOptions, ReplayRun, run_replay, speed_of
 from crossfeed.cli.replay_view import ReplayMonitor, line_of, render
 from crossfeed.clients.replay import Replay
 from crossfeed.errors import ConfigError
@@ -27,6 +27,7 @@ from crossfeed.journal.reader import Journal
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.config import FileConfig
 from crossfeed.runtime.record_config import SinkSection
+from crossfeed.runtime.replay_control import moment_of
 from crossfeed.testing.clock import ManualClock
 from crossfeed.testing.journal import wait_until
 

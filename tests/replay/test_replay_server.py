@@ -2,19 +2,24 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.errors import ConfigError
 from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import RecordKind
-from crossfeed.runtime.replay_protocols import PROTOCOLS
+from crossfeed.model.trust import Trust
+from crossfeed.runtime.replay_currencies import currencies_for
+from crossfeed.runtime.replay_protocols import PROTOCOLS, channel_and_symbol, is_book
 from crossfeed.runtime.replay_server import ReplayServer
 from crossfeed.runtime.settings import FeedSettings
+from crossfeed.simulator.faults import FaultRule
 from crossfeed.transport.http import HttpClient
 
 SYMBOLS = ["BTC/USD", "ETH/USD"]
 TOP = 20
+NS = 1_000_000_000
 
 
 def trades_of(live, venue):
@@ -65,6 +70,21 @@ async def test_rest_answers_are_the_recorded_ones(calm):
         assert b"BTCUSDT" in info.body
         assert b"lastUpdateId" in depth.body
         assert ping.status == 200
+        async with HttpClient(server.rest_url("kraken"), name="x") as http:
+            assets = msgspec.json.decode((await http.get("/0/public/Assets")).body)
+        async with HttpClient(server.rest_url("coinbase"), name="x") as http:
+            currencies = msgspec.json.decode((await http.get("/currencies")).body)
+        assert {one["altname"] for one in assets["result"].values()} >= {"XBT", "ETH", "USD"}
+        assert {one["id"] for one in currencies} >= {"BTC", "ETH", "USD"}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[", b"[]", b"{}", b'{"result":[1]}', b'[{"a":1}]', b"\xff"]
+)
+def test_currencies_are_made_of_what_is_there_or_not_at_all(body):
+    assert currencies_for("/currencies", body) in (None, [])
+    assert currencies_for("/0/public/Assets", body) is None
+    assert currencies_for("/elsewhere", body) is None
 
 
 async def test_journal_without_a_known_feed_is_refused(tmp_path):
@@ -117,3 +137,125 @@ def test_advanced_frames_are_numbered_anew():
     frame = b'{"channel":"l2_data","sequence_num": 77,"events":[{"product_id":"BTC-USD"}]}'
     assert speaks.keys(frame) == ("level2/BTC-USD",)
     assert b'"sequence_num":1,' in speaks.seal(frame)
+
+
+# ── control, seeking, faults ──────────────────────────────────────────────────
+
+
+class Reader:
+    """Our own client of one venue's history."""
+
+    def __init__(self, server, venue="kraken", **options):
+        settings = FeedSettings(
+            ws_url=server.ws_url(venue), rest_url=server.rest_url(venue), **options
+        )
+        self.client = VenueClient(
+            venue, symbols=["BTC/USD"], kinds=["trade", "book"], settings=settings
+        )
+        self.seen, self.moved = {}, asyncio.Event()
+        self.client.on("trade", self.take)
+
+    def take(self, trade):
+        self.seen[trade.trade_id] = trade.ts_event_ns
+        self.moved.set()
+
+    async def more(self, count=1):
+        """Wait for so many more trades."""
+        wanted = len(self.seen) + count
+        async with asyncio.timeout(15):
+            while len(self.seen) < wanted:
+                self.moved.clear()
+                await self.moved.wait()
+
+
+async def asked(server, path, method="POST", body=b""):
+    async with HttpClient(server.control_url, name="control") as http:
+        answer = await http.request(method, path, body=body)
+    return answer.status, msgspec.json.decode(answer.body)
+
+
+async def test_control_port_pauses_and_changes_the_speed(calm):
+    async with ReplayServer(calm.folder, speed=2.0, control_port=0) as server:
+        assert (await asked(server, "/pause"))[1]["is_paused"]
+        reader = Reader(server)
+        async with reader.client:
+            await asyncio.sleep(0.7)  # past the moment at which history would begin
+            assert reader.seen == {}
+            assert not (await asked(server, "/resume"))[1]["is_paused"]
+            await reader.more(2)
+            assert (await asked(server, "/speed?value=0"))[1]["speed"] == 0
+            await reader.more(5)
+            status, said = await asked(server, "/status", "GET")
+        assert status == 200
+        assert said["clients"]["kraken"][0] > 0
+        assert (await asked(server, "/speed?value=fast"))[0] == 400
+        assert (await asked(server, "/seek?to=yesterday"))[0] == 400
+        assert (await asked(server, "/nothing"))[0] == 404
+        with pytest.raises(ConfigError):
+            server.set_speed(-1.0)
+
+
+async def test_seek_lets_everybody_begin_again_elsewhere(calm):
+    """Books stand at once, trades of before are not sent."""
+    begin_ns, end_ns = Journal(calm.folder).span()
+    middle_ns = (begin_ns + end_ns) // 2
+    async with ReplayServer(calm.folder, speed=0.0, control_port=0) as server:
+        reader = Reader(server, reconnect_base_s=0.01)
+        async with reader.client:
+            await reader.more()
+            status, said = await asked(server, f"/seek?to={middle_ns}")
+            assert (status, said["start_ns"]) == (200, middle_ns)
+        late = Reader(server)
+        async with late.client:
+            await late.more()
+            book = late.client.book("BTC/USD")
+            async with asyncio.timeout(10):
+                while book.trust is not Trust.SOUND:  # noqa: ASYNC110 - the feed makes it true
+                    await asyncio.sleep(0.01)
+            assert book.best() is not None
+        assert min(late.seen.values()) > middle_ns - NS
+        assert len(late.seen) < len(trades_of(calm, "kraken"))
+
+
+async def test_faults_happen_to_history_as_to_the_simulator(calm):
+    rules = (
+        FaultRule(kind="double", channels=("trade",), every=2),
+        FaultRule(kind="rest", path="AssetPairs", mode="status", status=503, limit=1),
+    )
+    async with ReplayServer(calm.folder, speed=0.0, control_port=0) as server:
+        server.inject(rules)
+        reader = Reader(server, backfill="off")
+        async with reader.client:
+            await reader.more(20)
+            stats = reader.client.get_stats()
+        assert stats["duplicates"] > 5
+        faults = server.status()["faults"]["kraken"]
+        assert faults["double"] > 5
+        assert faults["rest"] == 1
+        status, _ = await asked(server, "/faults", body=b'[[fault]]\nkind = "halt"\nevery_s = 1.0')
+        assert status == 400
+        cut = b'[[fault]]\nkind = "cut"\nat_s = [0.0]'
+        assert (await asked(server, "/faults", body=cut))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["default", "harsh"])
+def test_profiles_of_the_simulator_are_taken(calm, name):
+    assert ReplayServer(calm.folder, faults=name)._faults.fault
+    with pytest.raises(ConfigError):
+        ReplayServer(calm.folder, faults="no such profile")
+
+
+@pytest.mark.parametrize(
+    ("key", "channel", "symbol", "is_it"),
+    [
+        ("btcusdt@depth@100ms", "depth@100ms", "BTCUSDT", True),
+        ("btcusdt@trade", "trade", "BTCUSDT", False),
+        ("level2_batch/BTC-USD", "level2_batch", "BTC-USD", True),
+        ("full/BTC-USD", "full", "BTC-USD", True),
+        ("book/BTC/USD", "book", "BTC/USD", True),
+        ("heartbeats/", "heartbeats", "", False),
+    ],
+)
+def test_streams_are_told_apart(key, channel, symbol, is_it):
+    assert channel_and_symbol(key) == (channel, symbol)
+    assert is_book(key) is is_it

@@ -190,6 +190,13 @@ def replay(  # noqa: PLR0913 - one parameter is one option
     ] = False,
     host: Annotated[str, Parameter(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="First port to serve on; 0 takes free ones.")] = 0,
+    control_port: Annotated[
+        int,
+        Parameter(help="With --serve: pause, speed, seek by HTTP; 0 takes a free one, -1 none."),
+    ] = -1,
+    faults: Annotated[
+        str, Parameter(help="With --serve: a fault profile (none, default, harsh) or a file.")
+    ] = "none",
     is_json: Annotated[
         bool, Parameter(name="--json", negative="", help="Print one JSON object per event.")
     ] = False,
@@ -208,6 +215,8 @@ def replay(  # noqa: PLR0913 - one parameter is one option
         is_served=serve,
         host=host,
         port=port,
+        control_port=control_port,
+        faults=faults,
         is_json=is_json,
         is_summary=summary,
     )

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import sys
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -18,9 +17,9 @@ from crossfeed.cli.replay_view import ReplayMonitor, line_of, moment, render
 from crossfeed.cli.session import interruptible, print_json, print_text
 from crossfeed.clients.replay import Replay
 from crossfeed.errors import ConfigError, CrossfeedError, JournalError
-from crossfeed.model.event_base import utc_datetime
 from crossfeed.model.events import MarketData
 from crossfeed.runtime.clock import SystemClock
+from crossfeed.runtime.replay_control import moment_of
 
 __all__ = ["ReplayOptions", "run_replay"]
 
@@ -44,6 +43,8 @@ class ReplayOptions(Struct, frozen=True, kw_only=True):
     is_served: bool = False
     host: str = "127.0.0.1"
     port: int = 0
+    control_port: int = -1
+    faults: str = "none"
     is_json: bool = False
     is_summary: bool = False
 
@@ -51,24 +52,6 @@ class ReplayOptions(Struct, frozen=True, kw_only=True):
     def is_stepped(self) -> bool:
         """Whether each line of standard input plays one event."""
         return self.speed.strip().lower() == "step"
-
-
-def moment_of(text: str, field: str) -> int:
-    """Return "2026-11-22T10:00:00Z" or ns since 1970 as ns; 0 for an empty text.
-
-    Raises:
-        ConfigError: Neither.
-    """
-    if not text:
-        return 0
-    if text.isascii() and text.isdigit():
-        return int(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is no time like 2026-11-22T10:00:00Z", field=field) from error
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - utc_datetime(0)
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
 
 
 def speed_of(text: str) -> float:

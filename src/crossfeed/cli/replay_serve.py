@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossfeed.cli.session import interruptible, print_json
 from crossfeed.errors import ConfigError
+from crossfeed.runtime.replay_control import moment_of
 from crossfeed.runtime.replay_server import ReplayServer
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ async def run_served(options: ReplayOptions, speed: float) -> int:
         ConfigError: Not exactly one folder, or no feed in it that can be served.
         JournalError: The folder cannot be read.
     """
-    from crossfeed.cli.replay import moment_of
-
     if len(options.folders) != 1:
         raise ConfigError("one journal at a time can be served", field="folders")
     server = ReplayServer(
@@ -33,6 +32,8 @@ async def run_served(options: ReplayOptions, speed: float) -> int:
         end=moment_of(options.end, "to"),
         host=options.host,
         port=options.port,
+        faults=None if options.faults == "none" else options.faults,
+        control_port=None if options.control_port < 0 else options.control_port,
     )
     async with server:
         urls = {
@@ -40,12 +41,15 @@ async def run_served(options: ReplayOptions, speed: float) -> int:
             for name in server.feeds
         }
         if options.is_json:
-            print_json({"venues": urls, "skipped": server.skipped})
+            said = {"venues": urls, "skipped": server.skipped, "control": server.control_url}
+            print_json(said)
         else:
             for name, each in urls.items():
                 print(f"{name}: {each['ws']}  {each['rest']}")
             for name in server.skipped:
                 print(f"{name}: its protocol cannot be served")
+            if server.control_url:
+                print(f"control: {server.control_url}/status (pause, resume, speed, seek, faults)")
             print("each connection plays the recording from its beginning; Ctrl-C ends", flush=True)
         over = asyncio.Event()
         with interruptible(over):

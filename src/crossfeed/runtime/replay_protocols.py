@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-__all__ = ["PROTOCOLS", "HistoryProtocol"]
+__all__ = ["PROTOCOLS", "HistoryProtocol", "channel_and_symbol", "is_book"]
 
 SUBSCRIPTIONS_MAX: Final = 10_000
 
@@ -39,6 +39,25 @@ class HistoryProtocol(Protocol):
     def seal(self, frame: bytes) -> bytes:
         """Make a recorded frame this connection's own."""
         ...
+
+
+BOOK_CHANNELS: Final = frozenset({"book", "level3", "full"})
+"""Channels beside level2... and depth... whose messages make a book."""
+
+
+def channel_and_symbol(key: str) -> tuple[str, str]:
+    """Return channel and symbol of a stream's key, of any venue here."""
+    if "@" in key:
+        symbol, _, channel = key.partition("@")
+        return channel, symbol.upper()
+    channel, _, symbol = key.partition("/")
+    return channel, symbol
+
+
+def is_book(key: str) -> bool:
+    """Say whether a stream's messages change a book, so that none may be left out."""
+    channel, _ = channel_and_symbol(key)
+    return channel.startswith(("depth", "level2")) or channel in BOOK_CHANNELS
 
 
 def _object(payload: bytes) -> dict[str, Any]:
