@@ -10,9 +10,9 @@ import pytest
 
 from crossfeed.cli.bench.tapes import Feed, make_tape
 
-LONG = int(os.environ.get("CROSSFEED_MUTANTS", "0")) > 6000
-SEEDS = 40 if LONG else 1
-FRAMES = 20_000 if LONG else 1200
+SEEDS = max(int(os.environ.get("CROSSFEED_MUTANTS", "0")) // 6000, 1)
+"""Sessions of each venue; a long run makes more."""
+FRAMES = min(1000 * SEEDS, 20_000)
 SHARES = {"trade": 1.0, "quote": 1.0, "depth": 2.0}
 FEEDS = [
     Feed(venue="binance", symbols=("BTCUSDT", "ETHUSDT"), shares=SHARES, messages=600, levels=60),
