@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from crossfeed.cli import main
+from crossfeed.cli import compact, main
 from crossfeed.cli.compact import Compaction
 from crossfeed.clients.replay import Replay
 from crossfeed.errors import ConfigError
@@ -70,17 +71,71 @@ def test_compacting_goes_on_where_it_stopped(journal: Path, folder: Path, tmp_pa
     """Interrupted after any segment, the store comes out the same as in one go."""
     whole = tmp_path / "whole"
     with StoreWriter(whole) as writer:
-        list(Compaction(journal, writer).run())
+        list(Compaction(journal).run(writer))
         expected = sorted(writer.commits(), key=lambda commit: commit.source)
     for _ in range(100):
         with StoreWriter(folder) as writer:
-            if next(Compaction(journal, writer).run(), None) is None:
+            if next(Compaction(journal).run(writer), None) is None:
                 found = sorted(writer.commits(), key=lambda commit: commit.source)
                 break
     else:
         pytest.fail("never done")
     assert [commit.source for commit in found] == [commit.source for commit in expected]
     assert [commit.rows for commit in found] == [commit.rows for commit in expected]
+
+
+def same_rows(one: Path, two: Path) -> None:
+    """Compare two stores row by row."""
+    asked = {kind: f"FROM {kind} ORDER BY ALL" for kind in ("trades", "quotes", "status")}
+    asked["books"] = "SELECT * EXCLUDE (event, row_number) FROM books ORDER BY ALL"
+    with Store(one) as first, Store(two) as second:
+        for query in asked.values():
+            assert first.sql(query).equals(second.sql(query)), query
+
+
+def test_following_plays_nothing_twice(
+    journal: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As segments come, one player goes on; the store is that of one go."""
+    whole, growing = tmp_path / "whole", tmp_path / "growing"
+    assert main(["compact", str(journal), "--store", str(whole), "--no-merge"]) == 0
+    made = []
+
+    class Counted(compact.Player):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(compact, "Player", Counted)
+    growing.mkdir()
+    compaction = Compaction(growing)
+    segments = sorted(journal.glob("*.cfj"))
+    for segment in segments:
+        shutil.copy(segment, growing)
+        with StoreWriter(folder) as writer:
+            assert len(list(compaction.run(writer))) == 1
+            assert not list(compaction.run(writer))
+    records = sum(len(block) for _, block in compact.Journal(journal).blocks())
+    assert len(made) <= 2  # one before there was anything, one from the first segment on
+    assert made[-1].records == records
+    same_rows(whole, folder)
+
+
+@pytest.mark.timeout(60)
+def test_following_ends_in_order(journal: Path, folder: Path) -> None:
+    """SIGTERM: what is stored stays, the report is printed, the code is 0."""
+    code = "import sys; from crossfeed.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "compact", str(journal), "--store", str(folder)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "--follow", "--json"], **pipes) as process:
+        sealed = len(list(journal.glob("*.cfj")))
+        while process.poll() is None and len(list(folder.glob("commits/*.json"))) < sealed:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+        process.terminate()
+        out, error = process.communicate(timeout=30)
+    assert (process.returncode, error) == (0, "")
+    assert json.loads(out)["segments"] == sealed
 
 
 KILLED = """
@@ -116,13 +171,7 @@ def test_compacting_killed_at_any_moment(journal: Path, folder: Path, tmp_path: 
             process.kill()
     assert main(["compact", str(journal), "--store", str(folder)]) == 0
     assert not list((folder / "staging").rglob("*.parquet"))
-    asked = "SELECT * EXCLUDE (event) FROM {} ORDER BY ALL"
-    with Store(whole) as first, Store(folder) as second:
-        for kind in ("trades", "quotes", "status", "gap_events"):
-            query = asked.format(kind).replace(" EXCLUDE (event)", "")
-            assert first.sql(query).equals(second.sql(query))
-        books = asked.format("books").replace("(event)", "(event, row_number)")
-        assert first.sql(books).equals(second.sql(books))
+    same_rows(whole, folder)
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet", "arrow"])

@@ -313,6 +313,9 @@ def compact(
     *,
     store: StoreFolder,
     merge: Annotated[bool, Parameter(help="Join small files of a day, once it is over.")] = True,
+    follow: Annotated[
+        bool, Parameter(negative="", help="Go on with each segment that is sealed, until Ctrl-C.")
+    ] = False,
     is_json: Json = False,
 ) -> int:
     """Turn the sealed segments of a journal into Parquet files, each segment once.
@@ -321,7 +324,7 @@ def compact(
     """
     from crossfeed.cli.compact import run_compact
 
-    return run_compact(journal, store, is_merging=merge, is_json=is_json)
+    return run_compact(journal, store, is_merging=merge, follows=follow, is_json=is_json)
 
 
 @app.command

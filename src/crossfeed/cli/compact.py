@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from crossfeed.cli.progress import progress_bar
-from crossfeed.errors import CrossfeedError, JournalError
+from crossfeed.errors import CrossfeedError, JournalError, StoreError
 from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import Record, RecordKind
 from crossfeed.model.events import BookDelta, BookSnapshot, DepthDelta, MarketData
@@ -25,6 +29,7 @@ from crossfeed.store.writer import Commit, SourceWriter, StoreWriter
 __all__ = ["Compaction", "run_compact"]
 
 
+LOOK_S: Final = 5.0
 _BOOKS: Final = frozenset({BookDelta, BookSnapshot, DepthDelta})
 
 
@@ -40,28 +45,41 @@ class Compaction(PlayerHooks):
     """Plays a journal and stores what its feeds give out, segment by segment.
 
     Books are built over a whole run of the recorder, so playing begins where the run of the first
-    missing segment began; what is stored already is played and not stored again.
+    missing segment began; what is stored already is played and not stored again. Asked to `run`
+    again, it goes on where it stopped, without playing anything twice.
 
     Attributes:
         commits: What was stored.
-        segments: The sealed segments, in the order of recording.
-        missing: Those of them that were not in the store at the start.
+        segments: The sealed segments, in the order of recording, when it last looked.
+        missing: Those of them that were not in the store then.
     """
 
-    def __init__(self, journal: str | Path, store: StoreWriter) -> None:
-        """Look what there is.
+    def __init__(self, journal: str | Path) -> None:
+        """Prepare; nothing is read."""
+        self.commits: list[Commit] = []
+        self.segments: list[Segment] = []
+        self.missing: list[Segment] = []
+        self._journal = journal
+        self._player = Player(journal, self)
+        self._played = 0
+        self._held: list[MarketData] = []
+        self._cuts: dict[tuple[str, str], DepthCut] = {}
+        self._instruments: dict[tuple[str, str], Instrument] = {}
+
+    @property
+    def damages(self) -> int:
+        """Ranges that could not be read, in the segments last played; their streams say so."""
+        return len(self._player.damages)
+
+    def look(self, store: StoreWriter) -> int:
+        """Look what there is to do; return how many segments.
 
         Raises:
             JournalError: There is no journal.
         """
-        self.commits: list[Commit] = []
-        self.segments = list(_sealed(Journal(journal)))
+        self.segments = list(_sealed(Journal(self._journal)))
         self.missing = [each for each in self.segments if not store.has(each.source)]
-        self._store = store
-        self._player = Player(journal, self)
-        self._held: list[MarketData] = []
-        self._cuts: dict[tuple[str, str], DepthCut] = {}
-        self._instruments: dict[tuple[str, str], Instrument] = {}
+        return len(self.missing)
 
     def on_event(self, event: MarketData) -> None:
         """Hold an event until its block is played."""
@@ -96,7 +114,7 @@ class Compaction(PlayerHooks):
         """Let the feed give out book changes too."""
         feed.set_wanted(deltas=True, books=False)
 
-    def run(self) -> Iterator[int]:
+    def run(self, store: StoreWriter) -> Iterator[int]:
         """Store the missing segments one after the other; yield the number of each one done.
 
         Left early, the segments done are stored, the one under way is not.
@@ -105,14 +123,18 @@ class Compaction(PlayerHooks):
             StoreError: A segment could not be stored; those before it are.
             JournalError: The journal cannot be read.
         """
-        if not self.missing:
+        if not self.look(store):
             return
         by_number = {each.number: each for each in self.segments}
         wanted = {each.number for each in self.missing}
-        last = max(wanted)
+        first, last = self._first(), max(wanted)
+        if first != self._played + 1:
+            self._player = Player(self._journal, self)
+        self._played = 0
+        self._held.clear()
         with ExitStack() as stack:
             current, writing = 0, None
-            for block in self._player.blocks(first_segment=self._first()):
+            for block in self._player.blocks(first_segment=first):
                 number = self._player.segment
                 if number != current:
                     if writing is not None:
@@ -122,7 +144,7 @@ class Compaction(PlayerHooks):
                         break
                     current = number
                     if number in wanted:
-                        begun = self._store.begin(by_number[number].source)
+                        begun = store.begin(by_number[number].source)
                         writing = stack.enter_context(begun)
                 self._player.play_all(block)
                 self._learn(block)
@@ -131,11 +153,17 @@ class Compaction(PlayerHooks):
                 self._held.clear()
             if writing is not None:
                 yield self._finish(writing, stack, current)
+        self._played = current
 
     def _first(self) -> int:
-        """Return the segment to begin with: the first of the run of the first missing one."""
+        """Return the segment to begin with: the first of the run of the first missing one.
+
+        The next one, where everything before it has just been played.
+        """
         place = self.segments.index(self.missing[0])
         while place and self.segments[place - 1].run == self.segments[place].run:
+            if self._played == self.segments[place - 1].number:
+                break
             place -= 1
         return self.segments[place].number
 
@@ -168,27 +196,60 @@ def _sealed(journal: Journal) -> Iterator[Segment]:
             yield Segment(segment.number, head.run, f"{head.run.hex()}-{segment.number:010d}")
 
 
-def run_compact(journal: Path, store: Path, *, is_merging: bool = True, is_json: bool) -> int:
+def run_compact(
+    journal: Path, store: Path, *, is_merging: bool = True, follows: bool = False, is_json: bool
+) -> int:
     """Compact, merge small files, and print what was done; return 0.
+
+    Args:
+        journal: Folder of the journal.
+        store: Folder of the store.
+        is_merging: Whether small files are joined.
+        follows: Whether to go on with each segment that is sealed, until Ctrl-C or SIGTERM. What
+            may pass (another writer, a full disk) is told, and tried again.
+        is_json: Whether the report is JSON.
 
     Raises:
         CrossfeedError: Journal or store cannot be read or written.
     """
     if not journal.is_dir():
         raise JournalError(f"{journal}: no journal here")
-    with StoreWriter(store) as writer:
-        compaction = Compaction(journal, writer)
-        total = len(compaction.missing)
-        with progress_bar("compacting", "segments", total) as set_done:
-            for count, _ in enumerate(compaction.run(), 1):
-                set_done(count, total)
-        plans = plan_merges(writer.commits()) if is_merging else []
-        with progress_bar("merging", "days", len(plans)) as set_done:
-            for count, plan in enumerate(plans, 1):
-                merge(writer, plan)
-                set_done(count, len(plans))
+    compaction, plans = Compaction(journal), list[MergePlan]()
+    if not follows:
+        _compact(compaction, store, plans, is_merging=is_merging)
+        _report(compaction, plans, is_json=is_json)
+        return 0
+    usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    told = ""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            try:
+                _compact(compaction, store, plans, is_merging=is_merging)
+            except StoreError as error:
+                if str(error) != told:
+                    told = str(error)
+                    print(f"crossfeed: {told}; trying again", file=sys.stderr)
+            threading.Event().wait(LOOK_S)
+    signal.signal(signal.SIGTERM, usual)
     _report(compaction, plans, is_json=is_json)
     return 0
+
+
+def _compact(
+    compaction: Compaction, store: Path, plans: list[MergePlan], *, is_merging: bool
+) -> None:
+    """Store what is missing, then join small files; add what was joined to `plans`."""
+    with StoreWriter(store) as writer:
+        total = compaction.look(writer)
+        with progress_bar("compacting", "segments", total) as set_done:
+            for count, _ in enumerate(compaction.run(writer), 1):
+                set_done(count, total)
+        todo = plan_merges(writer.commits()) if is_merging else []
+        with progress_bar("merging", "days", len(todo)) as set_done:
+            for count, plan in enumerate(todo, 1):
+                merge(writer, plan)
+                plans.append(plan)
+                set_done(count, len(todo))
 
 
 def _report(compaction: Compaction, plans: Sequence[MergePlan], *, is_json: bool) -> None:
@@ -199,9 +260,10 @@ def _report(compaction: Compaction, plans: Sequence[MergePlan], *, is_json: bool
             left_out[name] = left_out.get(name, 0) + count
     figures: dict[str, Any] = {
         "segments": len(commits),
-        "already_stored": len(compaction.segments) - len(compaction.missing),
+        "already_stored": max(0, len(compaction.segments) - len(commits)),
         "rows": sum(commit.rows for commit in commits),
         "bytes": sum(file.bytes for commit in commits for file in commit.files),
+        "damages": compaction.damages,
         "refused": sum(commit.refused for commit in commits),
         "left_out": left_out,
         "merged": {
@@ -223,6 +285,8 @@ def _report(compaction: Compaction, plans: Sequence[MergePlan], *, is_json: bool
             f"merged: {merged['files_before']:,} files of {len(plans)} days are "
             f"{merged['files_after']:,} now"
         )
+    if figures["damages"]:
+        print(f"damaged, and marked as gaps: {figures['damages']:,} ranges of the journal")
     if left_out:
         kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(left_out.items()))
         print(f"left out, being in no table: {kinds}")
