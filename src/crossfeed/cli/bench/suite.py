@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -282,17 +283,11 @@ def describe_machine(
     """Describe what is measured on."""
     about = _text("/proc/cpuinfo").splitlines()
     names = [line.partition(":")[2].strip() for line in about if line.startswith("model name")]
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - whatever git there is
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     python = f"{platform.python_implementation()} {platform.python_version()}"
     core = active_core()
     return Machine(
         date=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        commit=commit or "none",
+        commit=_commit(),
         processor=names[0] if names else platform.processor() or "unknown",
         cores=os.cpu_count() or 1,
         python=f"{python}, {platform.system()}",
@@ -303,6 +298,17 @@ def describe_machine(
         share=share,
         round_count=rounds,
     )
+
+
+def _commit() -> str:
+    """Return what git says of the checkout, "none" outside of one."""
+    git = shutil.which("git")
+    if git is None:
+        return "none"
+    answer = subprocess.run(  # noqa: S603 - git itself
+        [git, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip() or "none"
 
 
 def _text(path: str) -> str:
