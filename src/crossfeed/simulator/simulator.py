@@ -40,9 +40,13 @@ _PORT_MAX = 65_535
 _CATCH_UP_NS = 500_000_000
 
 
-def _sizes_for(symbols: Sequence[str]) -> tuple[int, int]:
-    """Return orders and first trades of each market: fewer where there are many markets."""
-    return min(sizes for count, sizes in _SIZES.items() if len(symbols) >= count)
+def _sizes_for(symbols: Sequence[str], orders_wanted: int | None) -> dict[str, int]:
+    """Return the world's options for the size of a market: smaller where there are many."""
+    orders, trades = min(sizes for count, sizes in _SIZES.items() if len(symbols) >= count)
+    return {
+        "orders_wanted": orders if orders_wanted is None else orders_wanted,
+        "opening_trades": trades,
+    }
 
 
 class Simulator:
@@ -85,8 +89,7 @@ class Simulator:
             control_port: Also listen for control requests there (0: a free port); None: do not.
             tls: Serve TLS with this context.
             taker_share: Share of actions that are market orders.
-            orders_wanted: Resting orders per market; None: 400, above 50 symbols 100, above 500
-                symbols 40.
+            orders_wanted: Resting orders per market; None: 400, fewer with many symbols.
 
         Raises:
             ConfigError: an unknown venue, a bad symbol, rate or schedule.
@@ -99,14 +102,12 @@ class Simulator:
         self.venues: dict[str, Venue] = {name: venue_named(name) for name in venues}
         owners = {venue.owner: venue_named(venue.owner) for venue in self.venues.values()}
         rates = {name: self._rate_of(rate_per_s, name) for name in owners}
-        orders, opening_trades = _sizes_for(symbols)
         options = WorldOptions(
             symbols=tuple(symbols),
             seed=seed,
             rate_per_s=rates,
             taker_share=taker_share,
-            orders_wanted=orders if orders_wanted is None else orders_wanted,
-            opening_trades=opening_trades,
+            **_sizes_for(symbols, orders_wanted),
         )
         self.ledger = Ledger()
         self.world = World(
