@@ -423,3 +423,14 @@ def test_what_a_heartbeat_says_while_the_book_is_built_is_of_no_use():
     rig.sync.witness(11, rig.now_ms * MS)
     rig.sync.resync("requested", 0, rig.now_ms * MS, rig.out)
     assert rig.wait(1_000).gaps == [(0, 0, "requested", "open")]
+
+
+@pytest.mark.fault("S11")
+def test_an_image_older_than_the_book_it_shall_replace_is_fetched_again():
+    """Nothing has come since: the image alone must not take the book back."""
+    rig = Rig().live().feed(order("open", 11, "d", side=BUY, price=98.0, size=1.0))
+    rig.sync.resync("requested", 0, rig.now_ms * MS, rig.out)
+    rig.answer(10, ("a", BUY, 99.0, 1.0))
+    assert rig.state == ("syncing", "UNSOUND")
+    rig.wait(250).answer(11, ("a", BUY, 99.0, 1.0), ("d", BUY, 98.0, 1.0))
+    assert rig.state == ("live", "SOUND")

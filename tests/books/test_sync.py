@@ -438,3 +438,20 @@ def test_holes_that_never_close_are_bounded(rig):
     states = [gap[3] for gap in rig.gaps]
     assert states.count("lost") == 299 - 256
     assert states.count("open") == 256
+
+
+@pytest.mark.fault("S11")
+@pytest.mark.parametrize("is_reconnect", [False, True])
+def test_an_image_older_than_the_book_does_not_take_it_back(live, is_reconnect):
+    """A cache may serve the past while nothing new comes: not a sound book of ten minutes ago."""
+    known = live.sync.sequence
+    if is_reconnect:
+        live.reconnect().subscribed().wait(2_000)
+    else:
+        live.sync.resync("requested", 0, 0, live.out)
+    live.answer(known - 1, BIDS, ASKS)
+    assert live.state[1] != "SOUND"
+    assert live.sync.sequence == known
+    assert live.sync.stats().old_images == 1
+    live.wait(1_000).answer(known, BIDS, ASKS)
+    assert live.state == ("live", "SOUND")

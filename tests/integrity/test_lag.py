@@ -73,3 +73,13 @@ def test_a_new_connection_starts_anew():
     assert watch.lag_ms > 0
     watch.restart()
     assert watch.lag_ms == 0.0
+
+
+def test_a_new_connection_ends_what_was_said_of_the_old_one():
+    """Else streams would stay stale for ever: the new one is never late, so never in time again."""
+    watch = LagWatch(5.0)
+    assert run(watch, [50 + 500 * i for i in range(40)])[-1][1]
+    watch.restart()
+    watch.restart()
+    assert watch.judge(0) is False
+    assert watch.judge(0) is None

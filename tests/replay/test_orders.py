@@ -33,7 +33,7 @@ class Trace:
         queues = []
         if top is not None:
             queues += book.queue(Side.BUY, top.bid_price), book.queue(Side.SELL, top.ask_price)
-        shown = (book.sequence, book.trust, book.cause, book.order_count, book.depth(50), queues)
+        shown = (book.sequence, book.trust, book.cause, book.order_count, book.depth(5), queues)
         self.digest.update(repr((type(event).__name__, fields, shown)).encode())
 
 
@@ -41,7 +41,7 @@ class Trace:
 @pytest.mark.parametrize("lines", [1, 2])
 async def test_an_order_book_replayed_equals_the_live_one(tmp_path, simulate, reach, until, lines):
     """Losses, lost connections, images and heartbeats included."""
-    venue = await simulate(venues=("coinbase",), symbols=("BTC/USD",), rate_per_s=400, seed=5)
+    venue = await simulate(venues=("coinbase",), symbols=("BTC/USD",), rate_per_s=150, seed=5)
     settings = reach(venue, "coinbase", lines=lines, **SIGNED)
     folder = tmp_path / "journal"
     async with Recorder(folder) as recorder:
@@ -57,7 +57,7 @@ async def test_an_order_book_replayed_equals_the_live_one(tmp_path, simulate, re
         client.on_feed_status(live)
         async with client:
             book = client.order_book_l3("BTC/USD")
-            await until(lambda: book.trust is Trust.SOUND and live.count > 50, 30.0)
+            await until(lambda: book.trust is Trust.SOUND and live.count > 30, 30.0)
             venue.inject(FaultRule(kind="drop", channels=("full",), at=(20,), limit=1))
             venue.cut_all("coinbase")
             await until(lambda: book.trust is not Trust.SOUND, 30.0)
@@ -65,7 +65,7 @@ async def test_an_order_book_replayed_equals_the_live_one(tmp_path, simulate, re
             await until(lambda: book.trust is Trust.SOUND, 30.0)
             venue.resume()
             seen = live.count
-            await until(lambda: live.count > seen + 50 and book.trust is Trust.SOUND, 30.0)
+            await until(lambda: live.count > seen + 30 and book.trust is Trust.SOUND, 30.0)
             counted, digest = live.count, live.digest.hexdigest()
     await asyncio.to_thread(replayed, folder, counted, digest)
     assert live.unsound > 0

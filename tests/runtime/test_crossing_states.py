@@ -1,9 +1,11 @@
 """A venue's status tells its books whether a crossed top is an auction or an error."""
 
 import pytest
+from msgspec.structs import replace
 
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.model.events import VenueStatus
+from crossfeed.model.instrument import InstrumentStatus
 from crossfeed.model.output import Output
 from crossfeed.model.trust import Integrity, Mark, Trust
 from crossfeed.runtime.settings import FeedSettings
@@ -15,9 +17,10 @@ from crossfeed.venues.registry import find_venue
 class Books:
     """The streams of one venue with a book of its first instrument, on one line."""
 
-    def __init__(self, venue):
+    def __init__(self, venue, status=InstrumentStatus.ONLINE):
         self.venue = find_venue(venue)
-        self.instrument = next(i for i in self.venue.builtin() if i.unified == "BTC/USD")
+        found = next(i for i in self.venue.builtin() if i.unified == "BTC/USD")
+        self.instrument = replace(found, status=status)
         self.streams = StreamSet(self.venue, GapLedger(), FeedSettings())
         options = CodecOptions(api_key="k", api_secret="cw==", api_passphrase="p")
         self.options = options if venue == "coinbase" else CodecOptions()
@@ -35,7 +38,7 @@ class Books:
         """Bring a line up."""
         self.streams.line_up(name, self.wants, 0, 0, Output())
 
-    def say(self, system="", **product):
+    def say(self, system="", line="one", **product):
         """Let the venue tell its state."""
         product = {"id": self.instrument.symbol, **product} if product else {}
         event = VenueStatus(
@@ -54,7 +57,12 @@ class Books:
             system=system,
             products=[product] if product else [],
         )
-        self.streams.table("one")[VenueStatus, ""].admit(event, Output())
+        self.streams.table(line)[VenueStatus, ""].admit(event, Output())
+
+    @property
+    def trusts(self):
+        """What is said of the market of each stream."""
+        return {trust.complaint("market") for trust in self.streams.trusts()}
 
     @property
     def allowed(self):
@@ -103,3 +111,32 @@ def test_another_product_and_another_venue_say_nothing() -> None:
     books.say(id="ETH-USD", status="online", auction_mode=True)
     assert books.allowed == {False}
     assert find_venue("binance").profile.auction_states == ()
+
+
+@pytest.mark.fault("S13")
+def test_restricted_orders_in_the_instrument_list_explain_a_crossed_book() -> None:
+    """Known without the status channel; that channel has the last word."""
+    books = Books("coinbase", InstrumentStatus.LIMITED)
+    books.open("full")
+    assert books.allowed == {True}
+    books.say(status="online")
+    assert books.allowed == {False}
+
+
+@pytest.mark.fault("S19")
+def test_a_closed_market_stays_closed_for_what_comes_later_and_opens_for_all() -> None:
+    """New lines and streams hear of it; tables built anew do not forget it."""
+    books = Books("kraken")
+    books.say(status="halt")
+    assert books.trusts == {Trust.CLOSED}
+    books.open("trade")
+    books.line("two")
+    assert books.trusts == {Trust.CLOSED}
+    books.say(system="online")
+    assert books.trusts == {Trust.CLOSED}, "the venue is up, the market is not"
+    books.say(system="maintenance")
+    assert books.trusts == {Trust.UNAVAILABLE}
+    books.say(system="online")
+    assert books.trusts == {Trust.CLOSED}
+    books.say(line="two", status="online")
+    assert books.trusts == {Trust.SOUND}

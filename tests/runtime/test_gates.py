@@ -10,6 +10,7 @@ from crossfeed.model.output import Output
 from crossfeed.model.trust import Integrity, Mark, Trust
 from crossfeed.runtime.counters import Counters
 from crossfeed.runtime.gates import HeartbeatGate, IntervalSorter, Passage, StatusGate, Tee
+from crossfeed.runtime.market_states import MarketStates
 from crossfeed.testing.events import heartbeat, trade
 
 HEAD = ("kraken", "", "", 0, 0, 7, 8, Mark.NONE, Integrity.NONE, Trust.SOUND, None, 0)
@@ -35,6 +36,7 @@ class Streams:
         self.crossings: list[tuple[str, bool]] = []
         profile = SimpleNamespace(closed_states={"maintenance"}, auction_states={"auction"})
         self.venue = SimpleNamespace(profile=profile)
+        self.markets = MarketStates()
 
     def witness(self, *said: object) -> None:
         """Note it."""
@@ -47,6 +49,7 @@ class Streams:
     def market_state(self, symbol: str, trust: Trust, cause: str, *_: object) -> None:
         """Note it."""
         self.said.append((symbol, trust, cause))
+        self.markets.note(symbol, trust, cause)
 
 
 def candle(interval: str) -> Candle:

@@ -304,7 +304,8 @@ class L3Sync:
             first = self.sequence + 1
             self._holes.open(first, sequence, "reconnect", now_ns, mono_ns, out)
         updates = [event for event in self._rebuild.buffer if event.sequence > sequence]
-        if updates and updates[0].sequence != sequence + 1:
+        is_behind = not self._rebuild.buffer and sequence < self.sequence
+        if is_behind or (updates and updates[0].sequence != sequence + 1):
             self._old_images += 1
             if self._rebuild.is_old_again(mono_ns, self._limits.old_images_max):
                 detail = f"image {sequence} is older than the events kept for it"

@@ -296,7 +296,7 @@ class BookSync:
             self._finish_audit(image, out)
         else:
             verdict, updates = self._assembler.bridge(image, list(self._rebuild.buffer))
-            if verdict is _APPLY:
+            if verdict is _APPLY and (self._rebuild.buffer or image.sequence >= self.sequence):
                 self._replace(image, updates, out)
             else:
                 self._fetch_again(image, out)
@@ -308,10 +308,10 @@ class BookSync:
             self._rebuild.failed(mono_ns, wait_s)
 
     def _fetch_again(self, image: BookSnapshot, out: Output) -> None:
-        """The image is older than the first kept update: useless. Ask for another."""
+        """The image is older than what is known, with a hole between: useless. Ask for another."""
         self._old_images += 1
         if self._rebuild.is_old_again(image.ts_mono_ns, self._limits.old_images_max):
-            detail = f"image {image.sequence} is older than the updates kept for it"
+            detail = f"image {image.sequence} is older than the updates that came before it"
             self.trust.alert("old_snapshot", detail, image.ts_recv_ns, image.ts_mono_ns, out)
 
     def _replace(self, image: BookSnapshot, updates: Sequence[BookDelta], out: Output) -> None:

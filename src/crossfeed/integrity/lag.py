@@ -31,10 +31,12 @@ class LagWatch:
         """Call events old that come more than `limit_s` later than at best."""
         self._limit_ns = int(limit_s * SECOND_NS)
         self.lag_ms = 0.0
+        self._is_late = self._was_late = False
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything (a new connection)."""
+        """Forget everything (a new connection); that events were late is over, and to be told."""
+        self._was_late |= self._is_late
         self._window_end_ns = 0
         self._smallest_ns = _NONE
         self._best_ns = _NONE
@@ -53,6 +55,9 @@ class LagWatch:
 
     def judge(self, mono_ns: int) -> bool | None:
         """Return True when events have become late, False when no longer, None for no change."""
+        if self._was_late:
+            self._was_late = False
+            return False
         if not self._window_end_ns or mono_ns < self._window_end_ns:
             return None
         self._window_end_ns = mono_ns + WINDOW_NS

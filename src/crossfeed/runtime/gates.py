@@ -195,7 +195,6 @@ class StatusGate:
         """Report to `streams`."""
         self.inner = inner
         self._streams = streams
-        self._closed: set[str] = set()
 
     def admit(self, event: MarketData, out: Output) -> None:
         """Pass it on; follow the venue's and the products' states."""
@@ -215,11 +214,10 @@ class StatusGate:
             if not symbol or not word:
                 continue
             streams.crossing_state(symbol, is_allowed=self._is_auction(product, word))
-            if word in CLOSED_WORDS and symbol not in self._closed:
-                self._closed.add(symbol)
+            is_closed = streams.markets.is_closed(symbol)
+            if word in CLOSED_WORDS and not is_closed:
                 streams.market_state(symbol, Trust.CLOSED, word, now_ns, mono_ns, out)
-            elif word in OPEN_WORDS and symbol in self._closed:
-                self._closed.discard(symbol)
+            elif word in OPEN_WORDS and is_closed:
                 streams.market_state(symbol, Trust.SOUND, word, now_ns, mono_ns, out)
 
     def _is_auction(self, product: Mapping[str, object], word: str) -> bool:

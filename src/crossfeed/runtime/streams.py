@@ -35,6 +35,7 @@ from crossfeed.runtime.gates import (
     Tee,
 )
 from crossfeed.runtime.kinds import BANDED, BOOK_CLASSES, CLASSES, NUMBERS, channel_of
+from crossfeed.runtime.market_states import MarketStates
 from crossfeed.runtime.native_gates import machines
 from crossfeed.runtime.order_flow import L3_KIND, OrderFlow
 from crossfeed.runtime.settings import FeedSettings
@@ -80,7 +81,7 @@ class StreamSet:
         self._by_want: dict[Want, list[Flow]] = {}
         self._books: dict[str, BookFlow] = {}
         self._order_books: dict[str, OrderFlow] = {}
-        self._crossable: set[str] = set()
+        self.markets = MarketStates()
         self._tables: dict[str, GateTable] = {}
         self._bands: dict[str, PriceBand] = {}
         self._retired_duplicates = 0
@@ -97,6 +98,7 @@ class StreamSet:
         """Open the stream that `want` carries for `kind`; opening twice is harmless."""
         if (want, kind) in self._flows:
             return
+        self.markets.learn(instrument)
         channel = channel_of(self.venue.profile, kind)
         if channel is None:
             raise UnsupportedChannelError(f"{self.venue.name} has no {kind}")
@@ -145,14 +147,14 @@ class StreamSet:
             self._books[want.symbol] = flow
         flow.kinds.add(kind)
         flow.set_wanted(deltas=self._wants_deltas, books=self._wants_books)
-        flow.allow_crossed(is_allowed=not self._crossable.isdisjoint({"", want.symbol}))
+        flow.allow_crossed(is_allowed=self.markets.may_cross(want.symbol))
         return flow
 
     def _open_orders(self, want: Want, channel: Channel, instrument: Instrument) -> None:
         """Make the order-by-order book of a symbol: a stream of its own beside `full`."""
         trust = self._trust(want, L3_KIND, channel, instrument)
         orders = self._order_books[want.symbol] = OrderFlow(trust, instrument)
-        orders.sync.allows_crossed = not self._crossable.isdisjoint({"", want.symbol})
+        orders.sync.allows_crossed = self.markets.may_cross(want.symbol)
         self._add(Flow(want, L3_KIND, trust.stream, channel, orders.carrier, trust, None))
 
     def close(self, want: Want, kind: str) -> None:
@@ -192,6 +194,7 @@ class StreamSet:
         lines = {name}
         for want in wants:
             for flow in self._distinct(want):
+                self.markets.tell(flow.trust, "open", now_ns, mono_ns, out)
                 flow.carrier.line_up(name, now_ns, mono_ns, out)
                 lines.update(flow.carrier.lines)
         self._refresh(lines)
@@ -319,18 +322,18 @@ class StreamSet:
         self, symbol: str, trust: Trust, cause: str, now_ns: int, mono_ns: int, out: Output
     ) -> None:
         """Learn that the venue opened or closed the market of `symbol` (empty: of all symbols)."""
+        self.markets.note(symbol, trust, cause)
         for flow in self._flows.values():
             if flow.stream.symbol and symbol in {"", flow.stream.symbol}:
-                flow.trust.report("market", trust, cause, now_ns, mono_ns, out)
+                self.markets.tell(flow.trust, cause, now_ns, mono_ns, out)
 
     def crossing_state(self, symbol: str, *, is_allowed: bool) -> None:
         """Learn whether the venue's status explains a crossed book of `symbol` (empty: of all)."""
-        change = self._crossable.add if is_allowed else self._crossable.discard
-        change(symbol)
+        self.markets.allow_crossing(symbol, is_allowed=is_allowed)
         for name, flow in self._books.items():
-            flow.allow_crossed(is_allowed=not self._crossable.isdisjoint({"", name}))
+            flow.allow_crossed(is_allowed=self.markets.may_cross(name))
         for name, orders in self._order_books.items():
-            orders.sync.allows_crossed = not self._crossable.isdisjoint({"", name})
+            orders.sync.allows_crossed = self.markets.may_cross(name)
 
     def on_timer(self, now_ns: int, mono_ns: int, out: Output) -> None:
         """Do what is due in all streams."""
