@@ -295,14 +295,16 @@ class Ladder:
         if row is not None and row[0] == count:
             return row[1]
         side.keep_swept()
-        keys, texts = side.keys[: -count - 1 : -1], side.texts
-        for key in keys:
-            if key not in texts:
-                price = side.sign * key
-                texts[key] = b"%d%d" % self._units([(price, side.sizes[price])])[0]
-        digits = b"".join([texts[key] for key in keys])
+        texts = side.texts
+        keys = side.keys[: -count - 1 : -1]
+        digits = b"".join([texts.get(key) or self._spell(side, key) for key in keys])
         side.row = (count, digits)
         return digits
+
+    def _spell(self, side: LadderSide, key: float) -> bytes:
+        price = side.sign * key
+        text = side.texts[key] = b"%d%d" % self._units([(price, side.sizes[price])])[0]
+        return text
 
     def _units(self, levels: list[Level]) -> list[tuple[int, int]]:
         price_power, size_power = _POWERS[self.price_scale], _POWERS[self.size_scale]

@@ -102,9 +102,10 @@ class LadderSide:
             sizes[price] = size
         if len(sizes) > placed:
             is_exact &= self._place(len(sizes) - placed, price_limit)
+        keys = self.keys
         if self.is_swept:
             self._settle(levels)
-        else:
+        elif not keys or not self.sizes[self.sign * keys[-1]]:
             self.trim()
         return is_exact
 
@@ -164,7 +165,8 @@ class LadderSide:
 
     def cut(self, depth: int) -> int:
         """Keep only the best `depth` levels, from now on swept; return how many were cut off."""
-        self.keep_swept()
+        if not self.is_swept:
+            self.keep_swept()
         excess = len(self.keys) - depth
         if excess <= 0:
             return 0
