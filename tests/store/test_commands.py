@@ -225,3 +225,64 @@ def test_interrupted_query_leaves_nothing(tmp_path: Path, folder: Path, fill: Fi
     assert process.returncode == 130, error
     assert error == ""
     assert {path.name for path in tmp_path.iterdir()} == {"history"}
+
+
+def binance_trade(number: int) -> str:
+    """Write a trade as Binance's stream sends it."""
+    fields = f'"e":"trade","E":{US // 1000 + number},"s":"BTCUSDT","t":{number},"p":"100.5"'
+    return f'{{{fields},"q":"1.5","T":{US // 1000 + number},"m":true,"M":true}}'
+
+
+def test_recordings_without_times(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two files, one journal: the venue's times stand in; what is not understood is named."""
+    files = []
+    for name, first in (("a", 1), ("b", 101)):
+        lines = [binance_trade(first + n) for n in range(5)]
+        lines[3:3] = ["nonsense", '{"e":"unheard"}']
+        files.append(tmp_path / f"{name}.jsonl")
+        files[-1].write_text("\n".join([*lines, ""]))
+    journal = tmp_path / "journal"
+    words = ["import", "capture", *map(str, files), "--into", str(journal), "--json"]
+    assert main(words) == 0
+    for report in json.loads(capsys.readouterr().out)["files"]:
+        assert (report["venue"], report["frames"], report["refused"]) == ("binance", 5, 2)
+        assert report["lines"] == [4, 5]
+        assert not report["has_receive_times"]
+    assert main(["import", "capture", str(files[0]), "--into", str(journal)]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert main(["compact", str(journal), "--store", str(folder)]) == 0
+    with Store(folder) as store:
+        rows = store.trades("BTC/USDT")
+        assert rows["trade_id"].to_pylist() == [1, 2, 3, 4, 5, 101, 102, 103, 104, 105]
+        assert rows["ts_recv_ns"].to_pylist()[0] == (US // 1000 + 1) * 10**6
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "a.jsonl", "b.jsonl", "journal", "history",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("x.jsonl", '{"hello": 1}\n', "no venue known here sends such messages; name it"),
+        ("x.hft", "soon {}\n", "x.hft:1: not '<ns> <message>'"),
+        ("x.cf2.txt", "1.5: {}\nwhat?\n", "x.cf2.txt:2: not '<s>: <message>'"),
+        ("x.cf3.jsonl", '{"t":"recv","ts":1,"data":"{}"}\n{\n', "x.cf3.jsonl:2: "),
+        ("x.cbcap", "CBCAP1\n5 10\nshort\n", "x.cbcap:2: cut off"),
+        ("x.cbcap", "nothing\n", "x.cbcap:1: no CBCAP head"),
+        ("x.jsonl.gz", "not packed\n", "x.jsonl.gz: cannot be read"),
+        ("x.jsonl", "", "no venue known here"),
+    ],
+)
+def test_recordings_that_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, said: str
+) -> None:
+    """One line with the file's, and no journal."""
+    (tmp_path / name).write_text(text)
+    words = ["import", "capture", str(tmp_path / name), "--into", str(tmp_path / "journal")]
+    assert main(words) in {1, 2}
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [name]

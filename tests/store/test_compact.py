@@ -135,7 +135,8 @@ def test_following_ends_in_order(journal: Path, folder: Path) -> None:
         process.terminate()
         out, error = process.communicate(timeout=30)
     assert (process.returncode, error) == (0, "")
-    assert json.loads(out)["segments"] == sealed
+    # The signal may come between the last commit and its being counted.
+    assert sealed - 1 <= json.loads(out)["segments"] <= sealed
 
 
 KILLED = """

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,6 +141,7 @@ def test_scales_stay_apart(folder: Path) -> None:
 
 KILLED = """
 import sys
+import threading
 from crossfeed.store import StoreWriter
 from crossfeed.store.merge import merge, plan_merges
 from crossfeed.testing.events import trade
@@ -203,3 +205,39 @@ def test_planning_needs_no_store_of_its_own(fill: Callable[..., Store], folder: 
     fill(trade(1))
     with StoreWriter(folder) as writer:
         assert plan_merges(writer.commits()) == []
+
+
+@pytest.mark.timeout(60)
+def test_questions_while_it_is_written(folder: Path) -> None:
+    """A reader sees each source whole or not at all, whatever is stored and merged meanwhile."""
+    StoreWriter(folder).close()
+    failed: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for number in range(0, 45, 3):
+                with StoreWriter(folder, grace_s=0.0) as writer:
+                    for source in range(number, number + 3):
+                        rows = (trade(4 * source + n, source) for n in range(4))
+                        writer.write(f"s{source}", rows)
+                    for plan in plan_merges(writer.commits()):
+                        merge(writer, plan)
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    seen = [0]
+    while thread.is_alive() or seen[-1] == 0:
+        with Store(folder) as store:
+            ids = store.trades()["trade_id"].to_pylist()
+            assert ids == list(range(len(ids)))
+            assert len(ids) % 4 == 0
+            assert store.sql("SELECT count(*) AS n FROM trades")["n"][0].as_py() >= len(ids)
+            seen.append(len(ids))
+    thread.join()
+    assert not failed
+    assert seen == sorted(seen)
+    with Store(folder) as store:
+        assert store.trades().num_rows == 180

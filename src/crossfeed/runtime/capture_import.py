@@ -161,7 +161,7 @@ class CaptureImport:
 
     def _timed(self, survey: CaptureSurvey) -> Iterator[tuple[Captured, int]]:
         """Yield the records with their times of receipt, or what stands in for them."""
-        latest = next(iter(survey.times.values()), STEP_NS)
+        latest = next(iter(survey.times.values()), 2 * STEP_NS) - STEP_NS
         for record in read_capture(self.path):
             own = record.ts_ns or survey.times.get(record.line, 0)
             latest = own if record.ts_ns else max(own, latest + STEP_NS)

@@ -5,7 +5,7 @@ with StoreWriter("history") as writer:
     writer.write(source_of(path), read_tardis(path))
 ```
 Files may be plain, `.gz` or `.zip` (one file in it). Prices keep every digit the event's float does
-(15). Reading costs about 3 us a row. `crossfeed import` does the same from the command line.
+(15). Reading costs 4 to 6 us a row. `crossfeed import` does the same from the command line.
 
 Forms: https://docs.tardis.dev/downloadable-csv-files and
 https://github.com/binance/binance-public-data, both checked 2026-11-22.

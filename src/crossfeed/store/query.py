@@ -37,6 +37,7 @@ __all__ = ["Store", "exact"]
 DAY_NS: Final = 86_400 * 10**9
 NS_MAX: Final = 2**63 - 1
 BATCH_ROWS: Final = 100_000
+ATTEMPTS: Final = 10
 _NOBODY: Final[dict[tuple[str, str], list[StoredFile]]] = {("", ""): []}
 
 
@@ -97,6 +98,16 @@ class Store:
         Raises:
             StoreError: The store is damaged.
         """
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                self._load()
+            except StoreError as error:
+                if not left or not self._has_moved(error):
+                    raise
+            else:
+                return
+
+    def _load(self) -> None:
         self._commits = read_commits(self.root)
         self._files = {kind: [] for kind in KINDS}
         for commit in self._commits:
@@ -109,6 +120,11 @@ class Store:
         self._connection.register("contents", contents_table(self.files()))
         for macro in MACROS:
             self._run(macro)
+
+    def _has_moved(self, error: StoreError) -> bool:
+        """Say whether an error comes from files that a merge has deleted meanwhile."""
+        is_about_files = isinstance(error.__cause__, self._duckdb.IOException)
+        return is_about_files and not all((self.root / each.path).exists() for each in self.files())
 
     def files(self, kind: str | None = None) -> list[StoredFile]:
         """Return the stored files of one kind, or all."""
@@ -406,15 +422,14 @@ class Store:
 
     def _current(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Ask; once more where a merge has deleted files that were there when this was opened."""
-        try:
-            return ask()
-        except StoreError as error:
-            if not isinstance(error.__cause__, self._duckdb.IOException):
-                raise
-            if all((self.root / file.path).exists() for file in self.files()):
-                raise
-            self.refresh()
-            return ask()
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return ask()
+            except StoreError as error:
+                if not left or not self._has_moved(error):
+                    raise
+                self.refresh()
+        raise AssertionError("the last attempt returns or raises")
 
     def _check(self, symbol: str | None, venue: str | None) -> None:
         check_names(self.root, self.files(), symbol, venue)
