@@ -245,3 +245,16 @@ def test_line_says_what_the_disk_does() -> None:
     for shown in ("10/s", "2 kB/s", "2 files", "1 deleted", "2.0 GB free", "lost 4",
                   "NOT RECORDING: [Errno 28]", "kraken: reconnecting"):  # fmt: skip
         assert shown in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"start": "2030-01-01T00:00:00Z"}, "nothing was recorded then: there is 20"),
+        ({"end": "1999-01-01T00:00:00Z"}, "nothing was recorded then"),
+        ({"feeds": ("nowhere",)}, "no feed nowhere .* binance, coinbase, kraken"),
+    ],
+)
+async def test_asking_for_what_is_not_there_is_told(calm, options, words) -> None:
+    with pytest.raises(ConfigError, match=words):
+        await run_replay(options_for(calm.folder, is_summary=True, **options))

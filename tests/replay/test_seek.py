@@ -33,6 +33,10 @@ def control(at_s, **said):
     return encode_json(RecordKind.CONTROL, b"kraken", said, WALL + at_ns, at_ns, REPEATED)
 
 
+WANT = {"channel": "book-10", "symbol": "BTC/USD"}
+BOOK = control(0, call="stream_open", want=WANT, kind="book")
+
+
 def segment(folder, number, at_s, *state, run=RUN, wall_s=None):
     """Store a segment begun at a time, with repeated state and one frame."""
     at_ns = round(at_s * NS)
@@ -54,10 +58,10 @@ def begins_at(folder, at_s):
 
 def test_reading_begins_where_the_oldest_open_connection_was_opened(tmp_path):
     segment(tmp_path, 1, 0)
-    segment(tmp_path, 2, 10, opened(1))
-    segment(tmp_path, 3, 20, opened(12))
-    segment(tmp_path, 4, 30, opened(12), opened(25, "kraken-2"))
-    segment(tmp_path, 5, 40, opened(25, "kraken-2"))
+    segment(tmp_path, 2, 10, BOOK, opened(1))
+    segment(tmp_path, 3, 20, BOOK, opened(12))
+    segment(tmp_path, 4, 30, BOOK, opened(12), opened(25, "kraken-2"))
+    segment(tmp_path, 5, 40, BOOK, opened(25, "kraken-2"))
     assert begins_at(tmp_path, 5) == (1, True)
     assert begins_at(tmp_path, 15) == (1, True)
     assert begins_at(tmp_path, 25) == (2, False)
@@ -69,18 +73,22 @@ def test_images_that_came_by_rest_count_as_long_as_somebody_wants_the_book(tmp_p
     want = {"channel": "depth@100ms", "symbol": "BTCUSDT"}
     image = control(3, call="imaged", symbol="BTCUSDT")
     segment(tmp_path, 1, 0)
-    segment(tmp_path, 2, 10, opened(15), image, control(2, call="stream_open", want=want))
-    closed = control(2, call="stream_open", want=want, is_open=False)
-    segment(tmp_path, 3, 20, opened(15), image, closed)
+    stream = control(2, call="stream_open", want=want, kind="book")
+    segment(tmp_path, 2, 10, opened(1), image, stream)
+    closed = control(2, call="stream_open", want=want, kind="book", is_open=False)
+    segment(tmp_path, 3, 20, opened(1), image, closed)
+    audited = control(25, call="imaged", symbol="BTCUSDT")
+    segment(tmp_path, 4, 30, opened(1), audited, stream)
     assert begins_at(tmp_path, 12) == (1, True)
-    assert begins_at(tmp_path, 25) == (2, False)
+    assert begins_at(tmp_path, 25) == (3, False)
+    assert begins_at(tmp_path, 35) == (3, False)
 
 
 def test_runs_never_mix(tmp_path):
     segment(tmp_path, 1, 0)
-    segment(tmp_path, 2, 10, opened(1))
+    segment(tmp_path, 2, 10, BOOK, opened(1))
     segment(tmp_path, 3, 5, run=bytes(16), wall_s=20)
-    segment(tmp_path, 4, 15, opened(6), run=bytes(16), wall_s=30)
+    segment(tmp_path, 4, 15, BOOK, opened(6), run=bytes(16), wall_s=30)
     assert begins_at(tmp_path, 25) == (3, True)
     assert begins_at(tmp_path, 35) == (3, True)
 
@@ -96,6 +104,13 @@ def test_state_that_cannot_be_read_is_needed_from_the_beginning(tmp_path):
 def test_beginning_that_was_deleted_is_no_whole_run(tmp_path):
     segment(tmp_path, 7, 70, opened(1))
     assert begins_at(tmp_path, 75) == (7, False)
+
+
+def test_without_books_nothing_of_before_is_needed(tmp_path):
+    segment(tmp_path, 1, 0)
+    trades = control(0, call="stream_open", want={"channel": "trade", "symbol": "X"}, kind="trade")
+    segment(tmp_path, 2, 10, trades, opened(1))
+    assert begins_at(tmp_path, 15) == (2, False)
 
 
 def test_moments_outside_begin_at_either_end(tmp_path):

@@ -16,6 +16,7 @@ from crossfeed.clients.replay import Replay
 from crossfeed.journal.folder import list_segments
 from crossfeed.journal.options import JournalOptions
 from crossfeed.journal.reader import Journal
+from crossfeed.model.output import Output
 from crossfeed.runtime import seek
 from crossfeed.runtime.recording import Recorder
 from crossfeed.runtime.settings import FeedSettings
@@ -57,7 +58,16 @@ class Digest:
 class Session:
     """A world whose clients are recorded, with an aggregator on top."""
 
-    def __init__(self, folder: Path, *, faults="harsh", seed=5, rate=40.0, segment_bytes=400_000):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        faults="harsh",
+        seed=5,
+        rate=40.0,
+        segment_bytes=400_000,
+        venues=VENUES,
+    ):
         self.world = VirtualWorld(seed=seed, faults=faults, rate_per_s=rate)
         options = JournalOptions(segment_bytes=segment_bytes, flush_ms=2.0, queue_bytes=256 << 20)
         self.folder = folder
@@ -65,7 +75,7 @@ class Session:
         self.recorder.start()
         self.events, self.values = Digest(), Digest()
         requests = [(kind, symbol) for symbol in SYMBOLS for kind in KINDS]
-        for venue in VENUES:
+        for venue in venues:
             own = [*requests, *(("full", symbol) for symbol in SYMBOLS if venue == "coinbase")]
             settings = FeedSettings(**KEYS) if venue == "coinbase" else FeedSettings()
             feed = self.world.feed(venue, own, settings=settings, recorder=self.recorder)
@@ -75,7 +85,7 @@ class Session:
 
     def _aggregate(self):
         """Aggregate as the client does it: recorded configuration, recorded timers."""
-        venues = ("binance", "coinbase", "kraken")
+        venues = [name for name in self.world.feeds if name != "coinbase_advanced"]
         config = AggregatorConfig(
             exchanges=list(venues), symbols=list(SYMBOLS), update_interval=0.05
         )
@@ -96,11 +106,23 @@ class Session:
             for value in self.machine.on_event(event, event.ts_mono_ns, event.ts_recv_ns):
                 self.values.take(value)
 
+    def audit(self, venue="binance"):
+        """Compare the books with REST images, as the session does every ten minutes."""
+        feed, mono_ns = self.world.feeds[venue], self.world.mono_ns()
+        for book in list(feed.streams.books()):
+            flow, out = feed.streams.book_flow(book.symbol), Output()
+            feed.tap.step("", "audit", 0, mono_ns, symbol=book.symbol)
+            for sync in flow.syncs():
+                sync.begin_audit(mono_ns, out)
+            feed.give(out)
+
     def run(self, seconds: float):
         """Let time pass; timers of the aggregator every 50 ms, never faster than the disk."""
         world, intake = self.world, self.recorder.writer.intake
-        for _ in range(round(seconds / 0.05)):
+        for tick in range(round(seconds / 0.05)):
             world.run(0.05)
+            if tick % 40 == 39:
+                self.audit()
             due_ns, mono_ns = self.machine.next_due_ns, world.mono_ns()
             if due_ns is not None and due_ns <= mono_ns:
                 self.tap.timer("", "aggregator", world.now_ns(), mono_ns)
@@ -221,6 +243,23 @@ def test_books_stand_again_after_retention_deleted_the_beginning(recorded, tmp_p
     orders = [each.feeds["coinbase"].streams.order_book("BTC-USD") for each in (whole, replay)]
     assert orders[0].depth(10_000) == orders[1].depth(10_000)
     assert orders[0].trust is orders[1].trust
+
+
+def test_audits_bound_how_far_back_a_seek_reads(tmp_path, monkeypatch):
+    """One connection without faults: its book is read from the last audit's image on."""
+    monkeypatch.setattr(seek, "MARGIN_NS", NS)
+    session = Session(tmp_path / "journal", faults="none", segment_bytes=5_000, venues=("binance",))
+    session.run(12)
+    session.close()
+    everything, _ = events_of(session.folder)
+    begin_ns, end_ns = Journal(session.folder).span()
+    start_ns = end_ns - NS
+    late, replay = events_of(session.folder, start=start_ns)
+    assert len(late) > 20
+    assert late == everything[-len(late) :]
+    assert (replay.warm_ups[0].begun_ns - begin_ns) / (end_ns - begin_ns) > 0.3
+    books = list(replay.feeds["binance"].streams.books())
+    assert {book.symbol for book in books} == {"BTCUSDT", "ETHUSDT"}
 
 
 @pytest.mark.load

@@ -110,6 +110,7 @@ class ReplayRun:
 
     Raises:
         JournalError: A folder cannot be read, or holds nothing.
+        ConfigError: Nothing was recorded at that time.
     """
 
     def __init__(self, replay: Replay, options: ReplayOptions) -> None:
@@ -123,6 +124,10 @@ class ReplayRun:
         self.monitor = ReplayMonitor(replay, self._clock)
         if not self.monitor.end_ns:
             raise JournalError(f"{', '.join(options.folders)}: nothing recorded there")
+        if self.monitor.begin_ns > self.monitor.end_ns:
+            first_ns, last_ns = Replay(*options.folders).span()
+            msg = f"nothing was recorded then: there is {moment(first_ns)} to {moment(last_ns)} UTC"
+            raise ConfigError(msg, field="from")
         if options.is_json or options.is_stepped:
             for kind in options.kinds or ("*",):
                 replay.on(kind, self._print)
@@ -138,6 +143,7 @@ class ReplayRun:
 
         Raises:
             JournalError: A folder cannot be read.
+            ConfigError: No such feed was recorded.
             ConnectFailedError: Nobody reads the output any more.
         """
         begun_ns = self._clock.monotonic_ns()
@@ -148,6 +154,11 @@ class ReplayRun:
                 await self._run()
         if self._failures:
             raise self._failures[0]
+        unknown = [name for name in self._options.feeds if name not in self.replay.names]
+        if unknown and not self.monitor.counts:
+            known = ", ".join(self.replay.names)
+            msg = f"no feed {', '.join(unknown)} in the recording (there are: {known})"
+            raise ConfigError(msg, field="feeds")
         return (self._clock.monotonic_ns() - begun_ns) / 1e9
 
     async def _run(self) -> None:
@@ -269,24 +280,23 @@ def _print_summary(replay: Replay, counts: Counter[tuple[str, str]], elapsed_s: 
     """Print what was played."""
     stats = replay.stats()
     rate = stats.events / elapsed_s if elapsed_s else 0.0
-    print(
+    print_text(
         f"{stats.records:,} records, {stats.events:,} events in {elapsed_s:.1f} s ({rate:,.0f}/s)"
     )
     if replay.warmed_records:
         warm, records = replay.warm_ups[0], replay.warmed_records
         what = "everything" if warm.is_whole_run else "books, sequences and trust"
-        print(
+        print_text(
             f"  {records:,} records since {moment(warm.begun_ns)} were played silently, so that "
             f"{what} stood at {moment(warm.start_ns)}"
         )
     for key, number in sorted(counts.items()):
-        print(f"  {' '.join(key)}: {number:,}")
+        print_text(f"  {' '.join(key)}: {number:,}")
     for name, feed in replay.feeds.items():
         totals = feed.gaps.totals()
-        print(f"  {name}: gaps {totals.found}, open {totals.open}, lost {totals.lost}")
+        print_text(f"  {name}: gaps {totals.found}, open {totals.open}, lost {totals.lost}")
     for loss in replay.losses:
-        print(f"  not recorded: {loss.records:,} records, {loss.cause}: {loss.detail}")
+        print_text(f"  not recorded: {loss.records:,} records, {loss.cause}: {loss.detail}")
     for damage in replay.damages:
         where = f"{damage.path} at {damage.offset}, {damage.length} bytes"
-        print(f"  unreadable: {where}: {damage.reason}")
-    sys.stdout.flush()
+        print_text(f"  unreadable: {where}: {damage.reason}")

@@ -115,7 +115,8 @@ class Replay:
         self._end_ns = ns_of(end, "end") or NS_MAX
         self.pace = Pace(clock or SystemClock(), speed)
         config = aggregator if isinstance(aggregator, AggregatorConfig) else None
-        self.aggregate = ReplayAggregate(config, self._feeds, self._publish) if aggregator else None
+        machine = ReplayAggregate(config, self._feeds, self._publish)
+        self.aggregate = machine if aggregator else None
         self._players = [Player(folder, _Hooks(self), feeds=feeds) for folder in folders]
         self._streams: list[EventStream] = []
         self._reel: Reel | None = None
@@ -128,9 +129,7 @@ class Replay:
         self._tally = self.router.subscribe(ALL, ALL, deque[MarketData](maxlen=0).append)
 
     def __repr__(self) -> str:
-        """Return a status line."""
-        stats = self.stats()
-        return f"<Replay {stats.records} records, {stats.events} events at {stats.now_ns} ns>"
+        return f"<Replay {self.stats()}>"
 
     # ── subscribing ─────────────────────────────────────────────────────────
 
@@ -158,13 +157,11 @@ class Replay:
 
     def on_gap(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call `handler` with each `Gap`."""
-        self.on("gap", handler)
-        return handler
+        return self.on("gap", handler)
 
     def on_feed_status(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call `handler` with each `FeedStatus`."""
-        self.on("feed_status", handler)
-        return handler
+        return self.on("feed_status", handler)
 
     def on_error(self, handler: Callable[[BaseException], Any]) -> Callable[[BaseException], Any]:
         """Call `handler` with every error of a subscriber."""
@@ -209,6 +206,11 @@ class Replay:
 
     def _feeds(self) -> list[FeedReplay]:
         return list(self.feeds.values())
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all feeds met so far, chosen or not."""
+        return sorted({name for player in self._players for name in player.names})
 
     def book(self, feed: str, symbol: str) -> OrderBook:
         """Return the book of a symbol as it stood at this moment.
@@ -319,8 +321,7 @@ class Replay:
         Raises:
             JournalError: A folder cannot be read.
         """
-        while self._advance(PLAY_RECORDS):
-            pass
+        self.step(PLAY_RECORDS)
         return self.stats()
 
     def step(self, records: int = 1) -> int:
@@ -440,7 +441,7 @@ class Replay:
 
     @property
     def straight(self) -> Router | None:
-        """The router where events may go there without us in between, else None."""
+        """The router, where events may go there without us in between."""
         return None if self._is_muted or self.aggregate is not None else self.router
 
     def feeds_changed(self) -> None:

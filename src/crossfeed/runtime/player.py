@@ -69,6 +69,7 @@ class Player:
         mono_ns: Its monotonic time, comparable within a run.
         records: Records played.
         runs: Runs of the recorder met.
+        names: Names of all feeds met, played or not.
         interruptions: Times records were missing, as told to the streams.
     """
 
@@ -86,6 +87,7 @@ class Player:
         self.feeds: dict[str, FeedReplay] = {}
         self.now_ns = self.mono_ns = 0
         self.records = self.runs = self.interruptions = 0
+        self.names: dict[str, None] = {}
         self._hooks = hooks
         self._only = frozenset(feeds)
         self._run = b""
@@ -206,7 +208,9 @@ class Player:
         config, name = record.json(), record.feed
         if config.get("role") == "aggregator":
             self._hooks.on_aggregator(config)
-        elif name not in self.feeds and (not self._only or name in self._only):
+            return
+        self.names[name] = None
+        if name not in self.feeds and (not self._only or name in self._only):
             is_midway = bool(record.flags & REPEATED)
             feed = FeedReplay(name, config, self._hooks.on_event, is_midway=is_midway)
             self.feeds[name] = feed

@@ -1,9 +1,10 @@
 """Where to begin in a journal, so that books stand as they did at a wanted moment.
 
 A book follows from its last image and every update since. The image came when its connection was
-opened, or with a REST answer; each segment begins with the steps that made the state of that time,
-the openings and the notes of images among them, with their times. So the heads of the segments and
-the first records of one of them tell how far back one must read: nothing else is opened.
+opened, or with a REST answer (audits bring one every ten minutes, unless told otherwise). Each
+segment begins with the steps that made the state of that time, the openings and the notes of images
+among them, with their times. So the heads of the segments and the first records of one of them tell
+how far back one must read: nothing else is opened.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ NS: Final = 1_000_000_000
 MARGIN_NS: Final = 60_000_000_000
 """Read from this much before: updates wait for the image they join."""
 STATE_RECORDS_MAX: Final = 1_000_000
+_BOOK_KINDS: Final = frozenset({"book", "book_ticker"})
 _STATE: Final = frozenset({RecordKind.OPEN, RecordKind.CONTROL})
 
 
@@ -37,8 +39,9 @@ class WarmUp(Struct, frozen=True, kw_only=True):
         begun_ns: Wall time at which that segment was begun; 0 if there is none.
         start_ns: The wanted moment.
         is_whole_run: It is the beginning of the recorder's run: everything stands as it did.
-            Otherwise books, sequences and trust do; the gap ledger begins there, and a hole or
-            state that is older has its beginning there.
+            Otherwise books, sequences and trust do; the gap ledger begins there, a hole or state
+            that is older has its beginning there, and a stream that has said nothing since is
+            unavailable until it does.
     """
 
     segment: int = 0
@@ -104,8 +107,9 @@ def _needed_since(state: Iterable[Record], mono_ns: int) -> int:
 
     A step that cannot be read counts as one that is needed from the beginning.
     """
-    opened: list[int] = [mono_ns]
+    opened: dict[str, list[int]] = {}
     images: dict[tuple[str, str], int] = {}
+    books: set[tuple[str, str]] = set()
     symbols: set[tuple[str, str]] = set()
     for record in state:
         if record.kind not in _STATE:
@@ -116,12 +120,19 @@ def _needed_since(state: Iterable[Record], mono_ns: int) -> int:
             return 0
         call, want = said.get("call"), said.get("want")
         if record.kind == RecordKind.OPEN:
-            opened.append(record.mono_ns)
+            opened.setdefault(record.feed, []).append(record.mono_ns)
         elif call == "imaged":
             images[record.feed, str(said.get("symbol"))] = record.mono_ns
         elif call == "stream_open" and isinstance(want, dict) and said.get("is_open") is not False:
-            symbols.add((record.feed, str(want.get("symbol"))))
-    return min([*opened, *(at_ns for key, at_ns in images.items() if key in symbols)])
+            key = (record.feed, str(want.get("symbol")))
+            symbols.add(key)
+            if said.get("kind") in _BOOK_KINDS:
+                books.add(key)
+    # Images of the other books came when their connections were opened.
+    in_stream = {feed for feed, symbol in books if (feed, symbol) not in images}
+    needed = [at_ns for feed in in_stream for at_ns in opened.get(feed, [])]
+    needed += [at_ns for key, at_ns in images.items() if key in symbols]
+    return min([mono_ns, *needed])
 
 
 def ns_of(moment: int | datetime, field: str) -> int:
