@@ -8,7 +8,7 @@ import pytest
 from crossfeed.cli.bench.peers import PEERS, installed
 from crossfeed.cli.bench.runner import BenchError, Stage, scaled
 from crossfeed.cli.bench.scenarios import GROUPS, OURS, SCENARIOS
-from crossfeed.cli.bench.suite import Client, Machine, Store, clients, run_rounds
+from crossfeed.cli.bench.suite import Client, Machine, Store, clients, order, run_rounds
 from crossfeed.errors import ConfigError
 
 SMALL = 0.001
@@ -74,6 +74,15 @@ def test_names_are_unique_and_every_issue_is_covered():
     }  # fmt: skip
     assert [len(s.feeds) for s in GROUPS["aggregator"]] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert [s.connections for s in GROUPS["connections"]] == [1, 2, 10]
+
+
+def test_late_rounds_begin_with_what_has_a_goal():
+    scenarios = [SCENARIOS["ticks, 500 symbols"], SCENARIOS["ticks"]]
+    assert [(number, scenario.name) for number, scenario in order(scenarios, 5)] == [
+        *((n, scenario.name) for n in range(3) for scenario in scenarios),
+        (3, "ticks"), (4, "ticks"), (3, "ticks, 500 symbols"), (4, "ticks, 500 symbols"),
+    ]  # fmt: skip
+    assert [number for number, _ in order(scenarios, 2)] == [0, 0, 1, 1]
 
 
 def test_peer_takes_part_only_where_it_can():

@@ -63,7 +63,10 @@ def render(results: Results) -> str:
     for group, scenarios in GROUPS.items():
         rows = results.rows(scenarios)
         if rows:
-            parts.append(f"## {TITLES[group]}\n\n" + TABLES.get(group, scenario_table)(rows))
+            counts = sorted({len(row.runs) for row in rows})
+            rounds = " to ".join(str(count) for count in {counts[0]: 0, counts[-1]: 0})
+            table = TABLES.get(group, scenario_table)(rows)
+            parts.append(f"## {TITLES[group]}\n\nRounds: {rounds}.\n\n{table}")
     if results.machine.peers:
         python = results.machine.peers["python"]
         parts.append(f"## Other people's clients\n\nOn CPython {python}.\n\n{peers_table(results)}")

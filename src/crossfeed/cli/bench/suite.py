@@ -20,12 +20,14 @@ from msgspec import Struct
 from crossfeed.cli.bench.peers import PEERS as ALL_PEERS
 from crossfeed.cli.bench.peers import installed
 from crossfeed.cli.bench.runner import BenchError, Figures, Stage, scaled
-from crossfeed.cli.bench.scenarios import FLOOR, OURS, PEERS, PURE, Scenario
+from crossfeed.cli.bench.scenarios import FLOOR, GROUPS, OURS, PEERS, PURE, Scenario
 from crossfeed.runtime.core_choice import active_core
 
 __all__ = ["Client", "Machine", "Record", "Results", "Row", "Store", "clients", "run_rounds"]
 
 PACKAGES: Final = ("crossfeed", "picows", "msgspec", "uvloop")
+WITH_GOAL: Final = ("scenarios", "latency", "memory", "aggregator")
+ROUNDS_OF_ALL: Final = 3
 PEER_SHARE: Final = 0.2
 """A peer gets a fifth of the messages: it takes ten times as long for each."""
 
@@ -223,7 +225,7 @@ def run_rounds(
     minutes: float = 0.0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Measure in interleaved rounds: everything once, then all again.
+    """Measure in interleaved rounds: everything once, then all again (see `order`).
 
     Args:
         store: Takes each run. A run that fails is kept as such; the others go on.
@@ -236,14 +238,28 @@ def run_rounds(
     """
     end_s = time.monotonic() + minutes * 60 if minutes else float("inf")
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(rounds):
-            for scenario in scenarios:
-                with Stage(scaled(scenario, share), Path(folder)) as stage:
-                    for client in clients(scenario, peers):
-                        if time.monotonic() > end_s:
-                            return
-                        progress(f"round {number + 1}/{rounds}, {scenario.name}, {client.name}")
-                        store.add(_run(stage, client, number))
+        for number, scenario in order(scenarios, rounds):
+            with Stage(scaled(scenario, share), Path(folder)) as stage:
+                for client in clients(scenario, peers):
+                    if time.monotonic() > end_s:
+                        return
+                    progress(f"round {number + 1}/{rounds}, {scenario.name}, {client.name}")
+                    store.add(_run(stage, client, number))
+
+
+def order(scenarios: Sequence[Scenario], rounds: int) -> list[tuple[int, Scenario]]:
+    """Return round and scenario in the order of running.
+
+    The first rounds are of everything; of the others those of scenarios with a goal come first, so
+    that a limit of time leaves out what matters least.
+    """
+    with_goal = {scenario.name for group in WITH_GOAL for scenario in GROUPS[group]}
+    late = [(number, scenario) for number in range(ROUNDS_OF_ALL, rounds) for scenario in scenarios]
+    return [
+        *((n, scenario) for n in range(min(rounds, ROUNDS_OF_ALL)) for scenario in scenarios),
+        *(each for each in late if each[1].name in with_goal),
+        *(each for each in late if each[1].name not in with_goal),
+    ]
 
 
 def _run(stage: Stage, client: Client, number: int) -> Record:
