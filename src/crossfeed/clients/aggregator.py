@@ -17,7 +17,6 @@ from crossfeed.errors import (
     ConfigError,
     ConnectFailedError,
     CrossfeedError,
-    NotConnectedError,
     UnknownSymbolError,
     UnsupportedChannelError,
 )
@@ -276,7 +275,8 @@ class MarketDataAggregator:
         for result in learned:
             if isinstance(result, BaseException) and not isinstance(result, CrossfeedError):
                 raise result
-        self._check_running()
+        if not self._is_running:  # stopped meanwhile: nothing more is begun
+            return
         resolved = self._resolved()
         if self._tap is not None:
             self._tap.aggregating(self.config, resolved)
@@ -303,20 +303,11 @@ class MarketDataAggregator:
             log.warning("%s is left out for now: %s", name, error)
             self._tasks.spawn(self._keep_trying(name), f"retry:{name}")
 
-    def _check_running(self) -> None:
-        """Begin nothing more once `stop` was called from another task.
-
-        Raises:
-            NotConnectedError: It was.
-        """
-        if not self._is_running:
-            raise NotConnectedError("stopped while it started")
-
     async def _connect(self, name: str) -> None:
         client = self.clients[name]
         await self._subscribe_venue(name, self._wanted)
-        self._check_running()
-        await client.connect()
+        if self._is_running:
+            await client.connect()
         self.unreachable.pop(name, None)
 
     async def _keep_trying(self, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar, overload
 from crossfeed.books.book import OrderBook
 from crossfeed.books.l3 import OrderBookL3
 from crossfeed.clients.arguments import check_data_types, check_instance, check_texts
-from crossfeed.errors import NotConnectedError, UnknownSymbolError
+from crossfeed.errors import CrossfeedError, NotConnectedError, UnknownSymbolError
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.instrument import Instrument
@@ -92,6 +92,7 @@ class VenueClient:
         self._closed: asyncio.Event | None = None
         self._is_connected = False
         self._works: set[asyncio.Future[None]] = set()
+        self._was_interrupted = False
 
     def __repr__(self) -> str:
         """Return a status line."""
@@ -109,19 +110,37 @@ class VenueClient:
         Raises:
             UnknownSymbolError: A symbol the venue does not list; nothing was opened.
             SubscriptionRejectedError: The venue refused all subscriptions, or one with `strict`.
-            TransportError: No connection within `connect_deadline_s`, or the client was closed
-                meanwhile. After any error the client is closed and may be connected again.
+            TransportError: No connection within `connect_deadline_s`. After any error the client is
+                closed and may be connected again.
         """
         if self._is_connected:
             return
         self._closed = asyncio.Event()
+        self._was_interrupted = False
         self.router.start()
         try:
-            await self._until_closed(self._session.open(list(self._wanted)))
+            asked = dict(self._wanted)
+            await self._until_closed(self._session.open(list(asked)))
+            self._is_connected = True
+            await self._until_closed(self._catch_up(asked))
+        except NotConnectedError:
+            if not self._was_interrupted:
+                await self.close()
+                raise
+            # A handler that has what it wanted closes, maybe before the last acknowledgement.
         except BaseException:
             await self.close()
             raise
-        self._is_connected = True
+
+    async def _catch_up(self, asked: dict[Request, None]) -> None:
+        """Do what handlers and other tasks have asked for while it connected."""
+        try:
+            if new := [request for request in self._wanted if request not in asked]:
+                await self._session.add(new)
+            if old := [request for request in asked if request not in self._wanted]:
+                await self._session.remove(old)
+        except CrossfeedError as error:
+            self._session.report(error)  # who asked has been answered long ago
 
     async def _until_closed(self, work: Coroutine[Any, Any, None]) -> None:
         """Await work on the session; `close` interrupts it, whoever waits for it."""
@@ -155,11 +174,12 @@ class VenueClient:
     async def close(self) -> None:
         """End all connections and background work, within 5 s. Closing twice is harmless.
 
-        A `connect`, `subscribe` or `unsubscribe` under way in another task ends with
+        A `connect` under way in another task just returns; a `subscribe` or `unsubscribe` ends with
         `NotConnectedError`.
         """
         self._is_connected = False
         works, self._works = self._works, set()
+        self._was_interrupted |= bool(works)
         if works:
             for work in works:
                 work.cancel()
