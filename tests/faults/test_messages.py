@@ -17,10 +17,12 @@ IS_FULL = os.environ.get("CROSSFEED_FAULTS") == "full"
 RATES = {"binance": 60.0, "coinbase": 40.0, "kraken": 12.0}
 CHAINED = ("chained", "level2")
 CASES = {
-    "missing": (("S01",), FaultRule(kind="drop", channels=CHAINED, probability=0.1)),
+    "missing": (("S01",), FaultRule(kind="drop", channels=CHAINED, probability=0.03)),
+    # As many as the venues' REST budgets can repair.
+    "missing trades": (("S01",), FaultRule(kind="drop", channels=("trades",), probability=0.12)),
     "missing in a row": (
         ("S01",),
-        FaultRule(kind="drop", channels=CHAINED, probability=0.03, run=5),
+        FaultRule(kind="drop", channels=CHAINED, probability=0.01, run=5),
     ),
     "doubled": (
         ("S03",),
@@ -67,12 +69,13 @@ CASES = {
 }
 SECONDS = {
     "missing": 150,
+    "missing trades": 200,
     "missing in a row": 90,
     "doubled": 60,
     "swapped": 60,
     "counted anew": 200,
 }
-PARTS = {"missing": 6, "missing in a row": 2}
+PARTS = {"missing": 2, "missing trades": 4, "missing in a row": 2}
 """Cases that run with further seeds in the full form, each a test of its own."""
 
 
