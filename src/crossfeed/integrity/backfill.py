@@ -19,6 +19,8 @@ from crossfeed.model.trust import Mark, Trust
 __all__ = ["BackfillLimits", "BackfillPolicy", "Repairs"]
 
 SECOND_NS: Final = 1_000_000_000
+SLACK_NS: Final = SECOND_NS
+"""Numbers need not ascend with the venue's time to the last instant."""
 
 
 class BackfillPolicy(StrEnum):
@@ -180,6 +182,8 @@ class Repairs:
     def offer(self, number: int, event: MarketData) -> bool:
         """Take `event` if its number is missing in an open hole; `release` gives it out."""
         for gap_id, repair in self._repairs.items():
+            if 0 < event.ts_event_ns < repair.after_ns - SLACK_NS:
+                continue  # of an older numbering, told by a cache that does not know of the new one
             if self._trust.ledger.fill(gap_id, number):
                 marked = replace(event, marks=event.marks | Mark.BACKFILLED, trust=Trust.SOUND)
                 repair.found.append((number, marked))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from crossfeed.errors import (
     AuthRejectedError,
     DeadlineError,
+    NotConnectedError,
     SubscriptionRejectedError,
     VenueError,
 )
@@ -187,9 +188,12 @@ class Connection:
         """Unsubscribe and subscribe again, for new snapshots. The wants stay ours throughout."""
         if not self.is_live:
             return
-        for frame in self._unsubscribe(wants):
-            await self.send(frame)
-        await self._ask(wants)
+        try:
+            for frame in self._unsubscribe(wants):
+                await self.send(frame)
+            await self._ask(wants)
+        except NotConnectedError:
+            log.debug("%s ended meanwhile: its next opening subscribes everything", self.name)
 
     def _subscribe(self, wants: Sequence[Want]) -> list[bytes]:
         """Make the frames that subscribe `wants`."""
