@@ -196,6 +196,19 @@ def test_query_without_sql_tells_what_there_is(
     ]
 
 
+def test_empty_store_and_open_segment_are_told(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first minutes of a recording: nothing is sealed yet, and that is said."""
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    (journal / "segment-0000000001.cfj.open").touch()
+    assert main(["compact", str(journal), "--store", str(folder)]) == 0
+    assert "1 still being written" in capsys.readouterr().out
+    assert main(["query", "--store", str(folder)]) == 0
+    assert "empty" in capsys.readouterr().err
+
+
 LONG = """
 import sys
 from crossfeed.cli import main

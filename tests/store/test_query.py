@@ -228,6 +228,9 @@ def test_no_store_is_told(tmp_path: Path) -> None:
     """An empty folder is not an empty store."""
     with pytest.raises(StoreError, match="no store here"):
         store_package.open(tmp_path)
+    (tmp_path / "segment-0000000001.cfj").touch()
+    with pytest.raises(StoreError, match="a journal, not a store"):
+        store_package.open(tmp_path)
 
 
 def test_damaged_file_is_told(folder: Path, fill: Fill) -> None:

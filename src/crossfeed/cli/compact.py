@@ -52,6 +52,7 @@ class Compaction(PlayerHooks):
         commits: What was stored.
         segments: The sealed segments, in the order of recording, when it last looked.
         missing: Those of them that were not in the store then.
+        open: Segments that were still being written.
     """
 
     def __init__(self, journal: str | Path) -> None:
@@ -59,6 +60,7 @@ class Compaction(PlayerHooks):
         self.commits: list[Commit] = []
         self.segments: list[Segment] = []
         self.missing: list[Segment] = []
+        self.open = 0
         self._journal = journal
         self._player = Player(journal, self)
         self._played = 0
@@ -77,7 +79,9 @@ class Compaction(PlayerHooks):
         Raises:
             JournalError: There is no journal.
         """
-        self.segments = list(_sealed(Journal(self._journal)))
+        journal = Journal(self._journal)
+        self.segments = list(_sealed(journal))
+        self.open = sum(each.state == "open" for each in journal.segments())
         self.missing = [each for each in self.segments if not store.has(each.source)]
         return len(self.missing)
 
@@ -263,6 +267,7 @@ def _report(compaction: Compaction, plans: Sequence[MergePlan], *, is_json: bool
         "already_stored": max(0, len(compaction.segments) - len(commits)),
         "rows": sum(commit.rows for commit in commits),
         "bytes": sum(file.bytes for commit in commits for file in commit.files),
+        "open": compaction.open,
         "damages": compaction.damages,
         "refused": sum(commit.refused for commit in commits),
         "left_out": left_out,
@@ -284,6 +289,11 @@ def _report(compaction: Compaction, plans: Sequence[MergePlan], *, is_json: bool
         print(
             f"merged: {merged['files_before']:,} files of {len(plans)} days are "
             f"{merged['files_after']:,} now"
+        )
+    if compaction.open:
+        print(
+            f"{compaction.open} still being written: stored when the recorder seals it "
+            "(at its end, or as --segment-minutes and --segment-mb say)"
         )
     if figures["damages"]:
         print(f"damaged, and marked as gaps: {figures['damages']:,} ranges of the journal")

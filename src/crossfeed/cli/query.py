@@ -70,6 +70,9 @@ def run_query(sql: str, store: Path, form: str, out: Path | None) -> int:
     if chosen in BINARY and out is None and sys.stdout.isatty():
         raise ConfigError(f"{chosen} is not for a terminal: name a file", field="--out")
     with Store(store) as opened:
+        if not sql and not opened.files():
+            print(f"{store}: empty; crossfeed compact or import fills it", file=sys.stderr)
+            return 0
         answer = opened.stream(sql or CONTENTS)
         if chosen == "table":
             _show(answer)

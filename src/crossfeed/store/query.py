@@ -62,7 +62,11 @@ class Store:
         """
         self.root = Path(path).resolve()
         if not (self.root / "commits").is_dir():
-            raise StoreError(f"{path}: no store here (crossfeed compact makes one)")
+            if next(self.root.glob("segment-*.cfj*"), None) is not None:
+                raise StoreError(
+                    f"{path}: a journal, not a store: crossfeed compact makes one of it"
+                )
+            raise StoreError(f"{path}: no store here (crossfeed compact or import makes one)")
         self._duckdb = package("duckdb")
         package("pyarrow")
         self._files: dict[str, list[StoredFile]] = {}
