@@ -129,7 +129,8 @@ def test_document_is_the_same_from_the_kept_file(tmp_path: Path):
     (tmp_path / "notes.md").write_text("## Where the goals are missed\n\nHere.\n")
     write(store.results(), tmp_path / "RESULTS.md")
     text = (tmp_path / "RESULTS.md").read_text("utf-8")
-    for part in ("# Results", "\nRounds: 3.\n", "load average 1.5 to 3.0", "## Goals", "(growth.svg)",
+    for part in ("# Results", "\nRounds: 3.\n", "load average 1.5 to 3.0", "## Goals",
+                 "(growth.svg)",
                  "## Failed runs", "ticks, 500 symbols", "trades of 3 venues, median",
                  "ticks over TLS", "it fell over", "## Where the goals are missed"):  # fmt: skip
         assert part in text, part
