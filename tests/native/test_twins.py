@@ -20,7 +20,7 @@ FEEDS = [
     Feed(venue="kraken", symbols=("BTC/USD", "ETH/USD"), shares=SHARES, messages=600),
 ]
 KINDS = {
-    "binance": ("trade", "book_ticker", "book"),
+    "binance": ("trade", "book_ticker", "book", "depth"),
     "coinbase": ("trade", "ticker", "book"),
     "coinbase_advanced": ("trade", "ticker", "book"),
     "kraken": ("trade", "book_ticker", "book", "ticker"),
