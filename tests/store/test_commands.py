@@ -65,7 +65,12 @@ def test_bad_rows_are_named_and_counted(
         assert store.trades().num_rows == 0
     assert main([*words, "--skip-bad"]) == 1
     (done,) = json.loads(capsys.readouterr().out)["files"]
-    assert (done["state"], done["stored"], done["bad"]) == ("stored", 2, 16)
+    assert (done["state"], done["stored"], done["bad"]) == ("stored", 3, 16)
+    with Store(folder) as store:
+        assert store.trades("BTC/USDT")["price"].to_pylist() == [1.5, 2.5]
+        (gap,) = store.gaps("BTC/USDT").to_pylist()
+        assert (gap["channel"], gap["missing"], gap["cause"]) == ("trade", 16, "bad_rows")
+        assert gap["state"] == "lost"
 
 
 def test_half_a_change_makes_no_book(
@@ -85,9 +90,10 @@ def test_half_a_change_makes_no_book(
     words = ["import", "tardis", str(path), "--into", str(folder), "--skip-bad", "--json"]
     assert main(words) == 1
     (done,) = json.loads(capsys.readouterr().out)["files"]
-    assert (done["rows"], done["bad"], done["events"]) == (5, 3, 2)
+    assert (done["rows"], done["bad"], done["stored"]) == (5, 3, 3)
     with Store(folder) as store:
         assert store.book("BTC/USDT", 2**62, venue="binance")["price"].to_pylist() == [9.0, 6.0]
+        assert store.gaps()["channel"].to_pylist() == ["book"]
 
 
 def test_public_archive_of_binance(

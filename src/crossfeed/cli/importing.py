@@ -18,7 +18,7 @@ from crossfeed.errors import ConfigError, CrossfeedError, StoreError
 from crossfeed.model.events import MarketData
 from crossfeed.runtime.capture_import import CaptureImport, CaptureReport
 from crossfeed.store.archive_rows import Unify
-from crossfeed.store.archives import RowReport, read_binance, read_tardis, source_of
+from crossfeed.store.archives import RowReport, mark_gaps, read_binance, read_tardis, source_of
 from crossfeed.store.writer import StoreWriter
 from crossfeed.venues.registry import find_venue, venue_names
 from crossfeed.venues.symbols import SymbolTable
@@ -120,7 +120,7 @@ def _import_one(
         set_done(size)
         return result | {"state": "there already"}
     report = RowReport()
-    events = options.read(path, report)
+    events = mark_gaps(options.read(path, report), report)
     with writer.begin(source) as writing:
         while batch := list(islice(events, BATCH_EVENTS)):
             writing.add(batch)

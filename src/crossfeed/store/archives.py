@@ -15,13 +15,22 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from crossfeed.errors import ConfigError
-from crossfeed.model.events import AggTrade, Candle, MarketData, Quote, Trade
+from crossfeed.model.events import (
+    AggTrade,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    MarketData,
+    Quote,
+    Trade,
+)
+from crossfeed.model.status import Gap, GapRecord, GapState, Stream
 from crossfeed.model.trust import Integrity, Mark, Side
 from crossfeed.store.archive_rows import (
     BadRow,
@@ -38,7 +47,7 @@ from crossfeed.store.archive_rows import (
 )
 from crossfeed.store.archive_tardis import read_rows
 
-__all__ = ["BadRow", "RowReport", "read_binance", "read_tardis", "source_of"]
+__all__ = ["BadRow", "RowReport", "mark_gaps", "read_binance", "read_tardis", "source_of"]
 
 US_NS: Final = 1_000
 MS_NS: Final = 1_000_000
@@ -46,6 +55,14 @@ MS_NS: Final = 1_000_000
 MICROSECONDS_FROM: Final = 10**14
 LOOK_ROWS: Final = 4096
 _NAME: Final = re.compile(r"([A-Z0-9_]+)-(trades|aggTrades|bookTicker|[0-9]+(?:s|m|h|d|w|mo))-")
+_CHANNELS: Final[dict[type[MarketData], str]] = {
+    Trade: "trade",
+    AggTrade: "agg_trade",
+    Quote: "book_ticker",
+    Candle: "kline",
+    BookDelta: "book",
+    BookSnapshot: "book",
+}
 _TAKER: Final = {"true": Side.SELL, "false": Side.BUY}
 Names = tuple[str, str, str]
 
@@ -104,6 +121,44 @@ def read_binance(
     names = (venue, own, unified_of(unified, venue, own))
     with opened(path, report) as file:
         yield from _binance_rows(file, kind, names)
+
+
+def mark_gaps(events: Iterable[MarketData], report: RowReport) -> Iterator[MarketData]:
+    """Yield events, and a gap of cause "bad_rows" where rows were left out between them.
+
+    Args:
+        events: What a reader yields that was given `report`.
+        report: The same.
+    """
+    bad, gaps, last = report.bad, 0, None
+    for event in events:
+        if report.bad > bad:
+            gaps += 1
+            yield _gap(gaps, event, report.bad - bad)
+            bad = report.bad
+        last = event
+        yield event
+    if last is not None and report.bad > bad:
+        yield _gap(gaps + 1, last, report.bad - bad)
+
+
+def _gap(number: int, beside: MarketData, rows: int) -> Gap:
+    """Make the gap of a market: beside the event that came next, or last."""
+    kind = next((kind for each, kind in _CHANNELS.items() if isinstance(beside, each)), "")
+    record = GapRecord(
+        gap_id=number,
+        stream=Stream(beside.exchange, kind, beside.symbol),
+        first=0,
+        last=0,
+        missing=rows,
+        cause="bad_rows",
+        ts_found_ns=beside.ts_event_ns or beside.ts_recv_ns,
+        ts_closed_ns=beside.ts_event_ns or beside.ts_recv_ns,
+        state=GapState.LOST,
+    )
+    names = (beside.exchange, beside.symbol, beside.unified)
+    level = beside.integrity
+    return Gap(*head_of(names, beside.ts_event_ns, beside.ts_recv_ns, beside.marks, level), record)
 
 
 def _binance_rows(file: OpenedRows, kind: str, names: Names) -> Iterator[MarketData]:
