@@ -135,11 +135,11 @@ def until() -> Callable[..., Awaitable[None]]:
 
 @pytest.fixture
 async def leaves_no_task() -> AsyncIterator[None]:
-    """Fail a test that leaves a task behind."""
+    """Fail a test that leaves a task behind; a name lookup in a thread may come to its end."""
     yield
-    for _ in range(20):
+    for _ in range(500):
         left = asyncio.all_tasks() - {asyncio.current_task()}
         if not left:
             return
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
     raise AssertionError(f"tasks left behind: {left}")
