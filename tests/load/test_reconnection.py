@@ -42,6 +42,8 @@ class Venue:
 
     def __init__(self, name: str, settings: crossfeed.FeedSettings) -> None:
         self.name = name
+        # Killed each second on purpose: what a breaker is for is another test's question.
+        settings = msgspec.structs.replace(settings, reconnect_attempts_max=0)
         self.client = crossfeed.VenueClient(
             name, symbols=SYMBOLS, kinds=KINDS[name], settings=settings
         )
@@ -62,6 +64,16 @@ class Venue:
         self._waits_for = (
             set(self.times) if "book" in KINDS[self.name] else {*self.times} - {"books sound"}
         )
+
+    async def wait_recovered(self, kill: int) -> None:
+        """Wait until it is whole again; say what it still lacks if that takes too long."""
+        try:
+            async with asyncio.timeout(RECOVERY_DEADLINE_S):
+                await self.recovered.wait()
+        except TimeoutError:
+            lacks = f"{self.name} waits for {sorted(self._waits_for)} after kill {kill}"
+            trusts = [f"{t.stream} {t.current.name} {t.cause}" for t in self.client.trusts()]
+            raise AssertionError(f"{lacks}: {self.client!r} {trusts}") from None
 
     def _is_up_again(self) -> bool:
         return "connected" not in self._waits_for
@@ -168,8 +180,7 @@ async def measure(rate_per_s: float, kills: int, seed: int) -> dict[str, Account
                 counts[name] += 1
                 venues[name].killed()
                 await simulated._post(f"/cut?venue={name}")
-                async with asyncio.timeout(RECOVERY_DEADLINE_S):
-                    await venues[name].recovered.wait()
+                await venues[name].wait_recovered(number)
             await simulated.drain()
             async with asyncio.timeout(RECOVERY_DEADLINE_S + 2.0 * kills):
                 while any(v.client.get_stats()["gaps_open"] for v in venues.values()):  # noqa: ASYNC110

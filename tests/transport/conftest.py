@@ -29,6 +29,7 @@ from crossfeed.transport.manager import ConnectionState, WebSocketManager
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 DEADLINE_S = 5.0
+LEFT_BEHIND_S = 2.0
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -435,11 +436,11 @@ async def watch() -> AsyncIterator[Callable[..., Watched]]:
 
 @pytest.fixture(autouse=True)
 async def leaves_no_task() -> AsyncIterator[None]:
-    """Fail a test that leaves a task behind."""
+    """Fail a test that leaves a task behind; one that is about to end may do so."""
     yield
-    for _ in range(20):
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        if not left:
-            return
-        await asyncio.sleep(0)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=LEFT_BEHIND_S)
+    if not left:
+        return
     raise AssertionError(f"tasks left behind: {left}")

@@ -121,11 +121,22 @@ def test_only_good_data_resets_the_count() -> None:
     """Only good data resets the count."""
     policy = ReconnectPolicy(Backoff(attempts_max=10), random.Random(1))
     for expected in range(1, 11):
-        assert not policy.on_failure(LOST, good_data_ns=29 * S).is_exhausted
+        assert not policy.on_failure(LOST, good_data_ns=5 * S).is_exhausted
         assert policy.failures == expected
     assert policy.on_failure(LOST, good_data_ns=0).is_exhausted
     assert not policy.on_failure(LOST, good_data_ns=30 * S).is_exhausted
     assert policy.failures == 1
+
+
+def test_a_connection_that_lasted_was_no_failed_attempt() -> None:
+    """A line that drops each 20 s is slower to return to, but never given up."""
+    policy = ReconnectPolicy(Backoff(attempts_max=10), random.Random(1))
+    for expected in range(1, 101):
+        assert not policy.on_failure(LOST, good_data_ns=20 * S).is_exhausted
+        assert policy.failures == expected
+    for _ in range(9):
+        assert not policy.on_failure(LOST).is_exhausted
+    assert policy.on_failure(LOST).is_exhausted
 
 
 def test_zero_attempts_never_gives_up() -> None:

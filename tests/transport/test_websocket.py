@@ -7,7 +7,13 @@ Autobahn suite's, groups 1 to 7 and 10.
 import asyncio
 import gc
 import logging
+import re
+import socket
+import struct
+import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import sha1
 
 import pytest
 
@@ -30,6 +36,8 @@ CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 DEADLINE_S = 5.0
 
 Serve = Callable[..., Awaitable[object]]
+
+UUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Client:
@@ -548,6 +556,35 @@ async def test_a_reset_in_mid_frame_delivers_nothing_of_it(connect) -> None:
     assert isinstance(error, ConnectionLostError)
     assert error.close_code == 1006
     assert client.frames in ([b"whole"], [])  # a reset may overtake what was sent before
+
+
+@pytest.mark.fault("T01")
+async def test_a_reset_that_comes_together_with_data_is_seen(listener) -> None:
+    """Nothing else would tell: there are no pings, and the readers of uvloop drop such a reset."""
+    spoken = threading.Event()
+
+    def serve_once(server: socket.socket) -> None:
+        sock, _ = server.accept()
+        key = re.search(rb"(?i)sec-websocket-key: *(\S+)", sock.recv(65_536))
+        assert key is not None
+        answer = b64encode(sha1(key[1] + UUID).digest())  # noqa: S324 - RFC 6455
+        sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n")
+        sock.sendall(b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + answer + b"\r\n\r\n")
+        sock.recv(100)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.sendall(b"\x81\x04last")
+        sock.close()
+        spoken.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = asyncio.create_task(asyncio.to_thread(serve_once, server))
+        url = f"ws://127.0.0.1:{server.getsockname()[1]}"
+        client = Client(url, listener=listener, ping_interval_s=0.0, heartbeat_interval=60.0)
+        await client.open()
+        client.connection.send_text(b"go")
+        spoken.wait(DEADLINE_S)  # blocks the loop: it is to find both at once
+        assert isinstance(await client.end(), ConnectionLostError)
+        await serving
 
 
 @pytest.mark.fault("T02")

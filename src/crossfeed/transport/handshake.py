@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import re
@@ -108,6 +109,16 @@ async def open_transport(
     raise AssertionError("unreachable")
 
 
+def _can_poll_sockets() -> bool:
+    """Say whether the loop tells a polled socket's reader of a reset; uvloop's does not.
+
+    aiofastnet's transport, which picows prefers, polls. On uvloop (0.23) a reset that follows data
+    never reaches it: libuv ends the poll with an error that uvloop drops. Until the pings failed,
+    10 s later, the connection looked alive. uvloop's own transport reads by itself and sees it.
+    """
+    return not type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+
+
 class _Redirected(Exception):  # noqa: N818 - an instruction, never seen outside
     """The server sent us elsewhere."""
 
@@ -193,6 +204,7 @@ class _Dialer:
                 max_redirects=0,
                 proxy=config.proxy or None,
                 socket_factory=self._make_socket,
+                use_aiofastnet=_can_poll_sockets(),
                 **options,
             )
         except TransportError as exc:

@@ -96,7 +96,8 @@ class Backoff(Struct, frozen=True, kw_only=True):
     Attributes:
         base_s: Shortest wait after a repeated failure; the first one after good data waits less
             than this.
-        cap_s: Longest wait after passing failures.
+        cap_s: Longest wait after passing failures. A connection that gave data for longer than that
+            was no failed attempt, however it ended.
         overload_s: Longest wait after "try again later" (close code 1013) and 1009; at least half
             of it is waited.
         permanent_s: Least wait after a permanent refusal.
@@ -138,9 +139,23 @@ class Decision(Struct, frozen=True):
 
 
 class ReconnectPolicy:
-    """The rule for one connection. `failures` counts failed attempts in a row."""
+    """The rule for one connection.
 
-    __slots__ = ("_backoff", "_close_codes", "_random", "_statuses", "_wait_s", "failures")
+    Attributes:
+        failures: Failures in a row, of attempts and of connections that did not last: the waits
+            grow with them.
+        fruitless: Attempts in a row that brought nothing: they use up `attempts_max`.
+    """
+
+    __slots__ = (
+        "_backoff",
+        "_close_codes",
+        "_random",
+        "_statuses",
+        "_wait_s",
+        "failures",
+        "fruitless",
+    )
 
     def __init__(
         self,
@@ -157,6 +172,7 @@ class ReconnectPolicy:
         self._close_codes = close_codes
         self._wait_s = 0.0
         self.failures = 0
+        self.fruitless = 0
 
     def on_failure(self, error: CrossfeedError, *, good_data_ns: int = 0) -> Decision:
         """Decide after a failed attempt or a lost connection.
@@ -164,19 +180,23 @@ class ReconnectPolicy:
         Args:
             error: Why.
             good_data_ns: How long data had flowed on the connection before it was lost. A server
-                that accepts and closes again and again therefore never resets the waits.
+                that accepts and closes again and again therefore never resets the waits; one that
+                cuts every few minutes, or a line that drops now and then, uses up no attempts.
         """
         backoff = self._backoff
         if good_data_ns >= backoff.good_data_s * NS_PER_S:
             self.reset()
         self.failures += 1
-        is_exhausted = 0 < backoff.attempts_max < self.failures
+        is_fruitful = good_data_ns > backoff.cap_s * NS_PER_S
+        self.fruitless = 1 if is_fruitful else self.fruitless + 1
+        is_exhausted = 0 < backoff.attempts_max < self.fruitless
         refusal = classify(error, statuses=self._statuses, close_codes=self._close_codes)
         return Decision(refusal, round(self._wait_for(refusal, error) * NS_PER_S), is_exhausted)
 
     def reset(self) -> None:
         """Forget the failures so far."""
         self.failures = 0
+        self.fruitless = 0
         self._wait_s = 0.0
 
     def _wait_for(self, refusal: Refusal, error: CrossfeedError) -> float:
