@@ -325,6 +325,8 @@ class _StandbyPart:
     def newest_elsewhere(self) -> MarketData | None:
         """Return the newest event of the other lines that are not themselves found silent."""
         newest: MarketData | None = None
+        if len(self._carrier.lines) == 1:
+            return newest
         for name in self._carrier.lines:
             gate = self._carrier.gate_on(name)
             event = gate.last_event

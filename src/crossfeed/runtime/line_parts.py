@@ -117,7 +117,7 @@ class LinePart:
         """Set what `source` has against this line; the stream has it while all its lines do."""
         if trust is not _SOUND:
             self._complaints[source] = (trust, cause, detail, mono_ns)
-        elif self._complaints.pop(source, None) is None:
+        elif not self._complaints or self._complaints.pop(source, None) is None:
             return
         self._parts.settle(source, now_ns, mono_ns, out)
 
@@ -158,6 +158,8 @@ class LineParts:
 
     def newest_beside(self, part: LinePart) -> MarketData | None:
         """Return the newest event of the lines beside `part` that nothing is said against."""
+        if len(self._parts) == 1:
+            return None
         events = [
             event
             for other in self._parts.values()
