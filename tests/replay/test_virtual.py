@@ -3,6 +3,7 @@
 `CROSSFEED_FAULTS=full pytest -m load tests/replay/test_virtual.py` records ten minutes.
 """
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -260,6 +261,27 @@ def test_audits_bound_how_far_back_a_seek_reads(tmp_path, monkeypatch):
     assert (replay.warm_ups[0].begun_ns - begin_ns) / (end_ns - begin_ns) > 0.3
     books = list(replay.feeds["binance"].streams.books())
     assert {book.symbol for book in books} == {"BTCUSDT", "ETHUSDT"}
+
+
+async def test_recording_that_is_followed_gives_all_as_it_comes(tmp_path):
+    """Through segments that are sealed meanwhile, to the last event, and nothing is damaged."""
+    session = Session(tmp_path / "journal", faults="default", segment_bytes=30_000)
+    replay, events = Replay(session.folder, follow=True), Digest()
+    replay.on("*", events.take)
+    running = asyncio.ensure_future(replay.run())
+    async with asyncio.timeout(20):
+        for _ in range(4):
+            session.run(1.5)
+            while sum(events.counts.values()) < sum(session.events.counts.values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert events == session.events
+        await asyncio.to_thread(session.close)
+        await asyncio.sleep(0.1)
+        await replay.close()
+        stats = await running
+    assert events == session.events
+    assert len(list_segments(session.folder)) > 2
+    assert (stats.runs, stats.interruptions, replay.damages) == (1, 0, [])
 
 
 @pytest.mark.load

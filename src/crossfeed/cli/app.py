@@ -185,6 +185,9 @@ def replay(  # noqa: PLR0913 - one parameter is one option
     end: Annotated[str, Parameter(name="--to", help="End here.")] = "",
     feeds: Annotated[str, Parameter(help="Only these feeds, separated by commas.")] = "",
     kinds: Annotated[str, Parameter(help="With --json: only these kinds of events.")] = "",
+    follow: Annotated[
+        bool, Parameter(negative="", help="Wait for more at the end: it is being recorded.")
+    ] = False,
     serve: Annotated[
         bool, Parameter(negative="", help="Serve the venues' own protocols from the journal.")
     ] = False,
@@ -212,6 +215,7 @@ def replay(  # noqa: PLR0913 - one parameter is one option
         end=end,
         feeds=_split(feeds),
         kinds=_split(kinds),
+        is_followed=follow,
         is_served=serve,
         host=host,
         port=port,

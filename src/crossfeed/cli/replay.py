@@ -45,6 +45,7 @@ class ReplayOptions(Struct, frozen=True, kw_only=True):
     port: int = 0
     control_port: int = -1
     faults: str = "none"
+    is_followed: bool = False
     is_json: bool = False
     is_summary: bool = False
 
@@ -92,6 +93,7 @@ async def run_replay(options: ReplayOptions) -> int:
         start=moment_of(options.start, "from"),
         end=moment_of(options.end, "to"),
         feeds=options.feeds,
+        follow=options.is_followed,
     )
     run = ReplayRun(replay, options)
     elapsed_s = await run.play()

@@ -10,11 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from msgspec import Struct
-
 from crossfeed.aggregation.config import AggregatorConfig
 from crossfeed.books.book import OrderBook
 from crossfeed.clients.replay_aggregate import ReplayAggregate
+from crossfeed.clients.replay_stats import ReplayStats
 from crossfeed.errors import ConfigError, UnknownSymbolError
 from crossfeed.journal.reader import Damage
 from crossfeed.journal.records import Loss
@@ -36,32 +35,11 @@ ALL: Final = "*"
 QUEUE_CAPACITY: Final = 100_000
 BEHIND_MAX: Final = 50_000
 """Events that may wait for one queued handler or stream before the replay waits for it."""
+NEWS_S: Final = 0.05
 RUN_RECORDS: Final = 500
 PLAY_RECORDS: Final = 1 << 30
 BOOK_TYPES: Final = frozenset({ALL, "orderbook_update", "orderbook_snapshot"})
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-
-class ReplayStats(Struct, frozen=True, kw_only=True):
-    """How a replay stands.
-
-    Attributes:
-        records: Records played.
-        events: Events given out.
-        updates: Aggregated values given out.
-        runs: Runs of the recorder met.
-        interruptions: Times the streams were told that records are missing.
-        refused: Records that could not be played.
-        now_ns: Recorded wall time.
-    """
-
-    records: int
-    events: int
-    updates: int
-    runs: int
-    interruptions: int
-    refused: int
-    now_ns: int
 
 
 class Replay:
@@ -85,6 +63,7 @@ class Replay:
         end: End after this wall time.
         feeds: Play only these feeds; empty: all.
         aggregator: Aggregate on the way; True takes the configuration that was recorded.
+        follow: The journal is being written: at its end `run` waits for more, until closed.
         clock: Paces `speed`; default: the system's.
 
     Attributes:
@@ -104,6 +83,7 @@ class Replay:
         end: int | datetime = 0,
         feeds: Collection[str] = (),
         aggregator: AggregatorConfig | bool = False,
+        follow: bool = False,
         clock: Clock | None = None,
     ) -> None:
         """Check the arguments; nothing is read yet."""
@@ -120,6 +100,7 @@ class Replay:
         self._players = [Player(folder, _Hooks(self), feeds=feeds) for folder in folders]
         self._streams: list[EventStream] = []
         self._reel: Reel | None = None
+        self._follows = follow
         self._is_muted = self._start_ns > 0
         self._updates = 0
         self._is_closed = self._is_over = False
@@ -283,7 +264,8 @@ class Replay:
                 warm_up_for(player.journal, self._start_ns) if self._start_ns else WarmUp()
                 for player in self._players
             ]
-            self._reel = Reel(self._players, [each.segment for each in self.warm_ups])
+            first = [each.segment for each in self.warm_ups]
+            self._reel = Reel(self._players, first, is_followed=self._follows)
         return self._reel
 
     def _advance(self, records: int, until_ns: int = NS_MAX) -> int:
@@ -297,7 +279,7 @@ class Replay:
             self._unmute()
             return self._advance(records, until_ns)
         if taken is None or (not taken[1] and limit_ns == self._end_ns):
-            self._is_over = True
+            self._is_over = not self._follows or taken is not None
             return 0
         player, block = taken
         if self.aggregate is not None and self.aggregate.has_timers:
@@ -378,8 +360,11 @@ class Replay:
         self.router.start()
         self.updates.start()
         try:
-            while not self._is_closed and await self._run_some():
-                pass
+            while not self._is_closed:
+                if not await self._run_some():
+                    if self._is_over or not self._follows:
+                        break
+                    await self.pace.nap(NEWS_S)
         finally:
             await self.close()
         return self.stats()

@@ -15,7 +15,7 @@ SYNCED_FLUSH_MS: Final = 4.0
 
 
 class JournalOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of a recorder, from Python; the `[record]` table of the file has them in larger units.
+    """Settings of a recorder, from Python; the file has most in its `[record]` table.
 
     Attributes:
         flush_ms: What is recorded reaches the operating system within this time: the most that a

@@ -138,14 +138,33 @@ class SegmentReader:
         if len(self.damages) < DAMAGES_MAX:
             self.damages.append(Damage(self.path, offset, length, reason, self._last_ns))
 
+    def grown(self) -> Iterator[list[Record]]:
+        """Yield the whole blocks after the last one given out: the file is still being written.
+
+        Ends, to be called again later, where the next block is not whole yet. It looks for nothing
+        beyond damage: `blocks` does, once the file grows no more.
+        """
+        while not self.is_complete:
+            at = self.good_end
+            head = parse_block_head(self._read(at, BLOCK_HEAD_BYTES), self.head.seed)
+            if head is None or head.number != self._next_number:
+                return
+            block = self._open(head, at)
+            if block is None:
+                return
+            self._accept(head, at, block)
+            yield block
+
     def blocks(self, start_ns: int = 0) -> Iterator[list[Record]]:
         """Yield the records of each whole block; damage is skipped and noted.
+
+        Called after `grown`, it goes on where that ended.
 
         Args:
             start_ns: Blocks that certainly lie before this wall time are not opened; their first
                 record tells, so that earlier records may come as well.
         """
-        at = HEADER_BYTES
+        at = self.good_end
         while True:
             head = parse_block_head(self._read(at, BLOCK_HEAD_BYTES), self.head.seed)
             if head is None or head.number < self._next_number:
@@ -164,17 +183,21 @@ class SegmentReader:
             if head.number != self._next_number and not self._has_noted_until(at):
                 self._note(at, 0, "blocks missing")
             self._close_damage(head.wall_ns)
-            self._next_number = head.number + 1
-            at += BLOCK_HEAD_BYTES + head.stored_bytes
-            self.good_end = at
-            self.records += len(block)
-            if block:
-                self._last_ns = block[-1].wall_ns
-                self.is_complete = block[-1].kind == RecordKind.END
+            at = self._accept(head, at, block)
             if not block or self._last_ns >= start_ns:
                 yield block
         if not self.is_complete and not (self.damages and self.damages[-1].reason == "torn tail"):
             self._note(self.good_end, 0, "unsealed")
+
+    def _accept(self, head: BlockHead, at: int, block: list[Record]) -> int:
+        """Count a whole block; return where the next one begins."""
+        self._next_number = head.number + 1
+        self.good_end = at + BLOCK_HEAD_BYTES + head.stored_bytes
+        self.records += len(block)
+        if block:
+            self._last_ns = block[-1].wall_ns
+            self.is_complete = block[-1].kind == RecordKind.END
+        return self.good_end
 
     def last_ns(self) -> int:
         """Return the wall time of the last record, 0 if there is none. Cost: 3 us a block.
@@ -325,26 +348,59 @@ class Journal:
                 yield from block
 
     def blocks(
-        self, *, first_segment: int = 0, last_segment: int = NS_MAX
-    ) -> Iterator[tuple[SegmentReader, list[Record]]]:
-        """Yield each block's records with the reader of their segment; see `records`."""
+        self, *, first_segment: int = 0, last_segment: int = NS_MAX, is_followed: bool = False
+    ) -> Iterator[tuple[SegmentReader | None, list[Record]]]:
+        """Yield each block's records with the reader of their segment; see `records`.
+
+        Args:
+            first_segment: Number of the first segment to read.
+            last_segment: Number of the last one.
+            is_followed: Never end: without anything new, yield (None, []), to be asked again.
+        """
         self.damages.clear()
         self.losses.clear()
-        for segment in self.segments():
-            if not first_segment <= segment.number <= last_segment:
-                continue
-            try:
-                reader = SegmentReader(present_path(segment))
-            except CorruptRecordError:
-                self.damages.append(Damage(segment.path, 0, segment.bytes, "head"))
-                continue
-            with reader:
-                for block in reader.blocks():
-                    for record in reader.rare:
-                        if record.kind == RecordKind.LOSS:
-                            self.losses.append(read_loss(record))
+        wanted = first_segment
+        while True:
+            newest = 0
+            for segment in self.segments():
+                if not wanted <= segment.number <= last_segment:
+                    continue
+                newest = segment.number
+                yield from self._segment(segment, is_followed=is_followed)
+            wanted = max(wanted, newest + 1)
+            if not is_followed:
+                return
+            yield None, []
+
+    def _segment(
+        self, segment: SegmentFile, *, is_followed: bool
+    ) -> Iterator[tuple[SegmentReader | None, list[Record]]]:
+        """Yield the blocks of one segment; if it is followed, wait for its end or a later one."""
+        try:
+            reader = SegmentReader(present_path(segment))
+        except CorruptRecordError:
+            self.damages.append(Damage(segment.path, 0, segment.bytes, "head"))
+            return
+        with reader:
+            while is_followed and not reader.is_complete and not self._has_later(segment):
+                for block in reader.grown():
+                    self._note_losses(reader)
                     yield reader, block
-                self.damages += reader.damages
+                if not reader.is_complete:
+                    yield None, []
+            if not reader.is_complete:
+                for block in reader.blocks():
+                    self._note_losses(reader)
+                    yield reader, block
+            self.damages += reader.damages
+
+    def _has_later(self, segment: SegmentFile) -> bool:
+        return any(each.number > segment.number for each in self.segments())
+
+    def _note_losses(self, reader: SegmentReader) -> None:
+        for record in reader.rare:
+            if record.kind == RecordKind.LOSS:
+                self.losses.append(read_loss(record))
 
 
 def present_path(segment: SegmentFile) -> str:

@@ -96,6 +96,12 @@ class Pace:
             await self._sleep(left_s)
         return 0
 
+    async def nap(self, seconds: float) -> None:
+        """Wait for so long, or until something is changed or ended."""
+        self._changed.clear()
+        if not self._is_over:
+            await self._sleep(seconds)
+
     async def _sleep(self, seconds: float) -> None:
         """Sleep on the clock, but no longer than until something is changed."""
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))

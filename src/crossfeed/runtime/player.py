@@ -98,14 +98,22 @@ class Player:
 
     # ── reading ─────────────────────────────────────────────────────────────
 
-    def blocks(self, *, first_segment: int = 0) -> Iterator[list[Record]]:
+    def blocks(
+        self, *, first_segment: int = 0, is_followed: bool = False
+    ) -> Iterator[list[Record]]:
         """Yield blocks of records, to be played before the next one is asked for.
+
+        Args:
+            first_segment: Where to begin.
+            is_followed: Never end: yield an empty block where there is nothing new now.
 
         Raises:
             JournalError: The folder cannot be read.
         """
-        for reader, block in self.journal.blocks(first_segment=first_segment):
-            self._enter(reader)
+        found = self.journal.blocks(first_segment=first_segment, is_followed=is_followed)
+        for reader, block in found:
+            if reader is not None:
+                self._enter(reader)
             yield block
 
     def _enter(self, reader: SegmentReader) -> None:

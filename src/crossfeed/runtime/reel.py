@@ -17,12 +17,14 @@ NS_MAX: Final = (1 << 63) - 1
 class _Source:
     """One journal's records, a block at a time."""
 
-    def __init__(self, player: Player, first_segment: int) -> None:
+    def __init__(self, player: Player, first_segment: int, *, is_followed: bool) -> None:
         self.player = player
         self.block: list[Record] = []
         self.at = 0
         self.newest_ns = 0
-        self._blocks: Iterator[list[Record]] | None = player.blocks(first_segment=first_segment)
+        self._blocks: Iterator[list[Record]] | None = player.blocks(
+            first_segment=first_segment, is_followed=is_followed
+        )
 
     def has_more(self) -> bool:
         """Say whether a record is left; loads the next block when all of the last were taken."""
@@ -33,6 +35,8 @@ class _Source:
                 self.block, self.at = [], 0
                 return False
             self.block, self.at = block, 0
+            if not block:
+                return False  # nothing new yet
         return True
 
     def key(self) -> int:
@@ -76,12 +80,21 @@ class Reel:
     Args:
         players: One for each journal.
         first_segments: Where to begin in each; 0: at its beginning.
+        is_followed: The journals are being written: the end is only the end for now. Several are
+            merged as far as all have something.
     """
 
-    def __init__(self, players: Sequence[Player], first_segments: Sequence[int]) -> None:
+    def __init__(
+        self,
+        players: Sequence[Player],
+        first_segments: Sequence[int],
+        *,
+        is_followed: bool = False,
+    ) -> None:
         """Open nothing yet."""
         self._sources = [
-            _Source(player, first) for player, first in zip(players, first_segments, strict=True)
+            _Source(player, first, is_followed=is_followed)
+            for player, first in zip(players, first_segments, strict=True)
         ]
 
     def next(self) -> Record | None:
