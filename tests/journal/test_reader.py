@@ -73,7 +73,7 @@ def test_cut_at_every_offset(tmp_path: Path) -> None:
 
 @pytest.mark.fault("F02")
 @pytest.mark.load
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_cut_at_every_offset_of_64_kib(tmp_path: Path) -> None:
     size = len(segment_bytes(64, PER_BLOCK)) - HEADER_BYTES
     cut_everywhere(tmp_path, blocks=-(-64 * 64 * 1024 // size))
