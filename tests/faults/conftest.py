@@ -67,3 +67,14 @@ def world() -> Callable[..., VirtualWorld]:
         return made
 
     return make
+
+
+@pytest.fixture
+def unmeasured(record_property) -> Callable[[str, str], None]:
+    """Return `unmeasured(name, why)`: skip the test; the report says why the figure is missing."""
+
+    def note(name: str, why: str) -> None:
+        record_property("unmeasured", [name, why])
+        pytest.skip(why)
+
+    return note

@@ -143,7 +143,7 @@ async def test_an_end_in_the_midst_of_faults_is_quick_and_leaves_nothing(
 @pytest.mark.load
 @pytest.mark.fault("K06", "P13")
 @pytest.mark.timeout(180)
-async def test_the_loop_keeps_up_with_ten_thousand_messages_a_second(figure, tally):
+async def test_the_loop_keeps_up_with_ten_thousand_messages_a_second(figure, tally, unmeasured):
     """A timer every 5 ms beside four clients; venues in another process. The best of three looks.
 
     What another process does to the processors shows here too: the quietest look is the library's.
@@ -180,7 +180,8 @@ async def test_the_loop_keeps_up_with_ten_thousand_messages_a_second(figure, tal
         await asyncio.gather(*(client.close() for client in clients))
     enough = [look for look in looks if look[1] >= 9_500]
     if not enough:
-        pytest.skip(f"this machine gave {max(rate for _, rate in looks):,.0f} messages a second")
+        best = max(rate for _, rate in looks)
+        unmeasured("loop lag at 10,000 msg/s, p99.9", f"only {best:,.0f} messages a second came")
     lag_ms, rate = min(enough)
     tally(injected=len(looks), detected=len(enough))
     detail = f"{rate:,.0f} msg/s, looks: {', '.join(f'{lag:.1f}' for lag, _ in looks)} ms"
