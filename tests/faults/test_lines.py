@@ -249,3 +249,28 @@ async def test_the_whole_client_outlives_its_lines(
         assert loop.falls == []
     assert loop.trades == list(range(loop.trades[0], loop.trades[0] + len(loop.trades)))
     tally(injected=strikes, detected=strikes, lost=0, doubled=0)
+
+
+@pytest.mark.fault("T04", "C06")
+def test_two_lines_through_quiet_hours_raise_no_alarm(world, is_full, figure):
+    """Neither a fall of trust nor a line called silent, over busy and dead markets and rotations."""
+    hours, parts = (12, 6) if is_full else (1, 2)
+    run = world(*VENUES, seed=51, rate_per_s=1.0, tick_s=1.0, settings=TWO)
+    run.look_ns = 60 * NS
+    run.run(30)
+    heard = {name: told(feed) for name, feed in run.feeds.items()}
+    for hour in range(hours):
+        for part in range(parts):
+            run.room.simulator.world.is_paused = part % 2 == hour % 2
+            run.run(540 if is_full else 240)
+            run.room.simulator.world.is_paused = False
+            run.run(50)
+            feed = list(run.feeds.values())[part % len(run.feeds)]
+            feed.rotate(feed.lines[part % 2])
+            run.run(10)
+    run.run(60)
+    alarms = [f"{name}: {text}" for name, lists in heard.items() for each in lists for text in each]
+    assert alarms[:10] == []
+    verdict = run.verdict()
+    assert (verdict.violations, verdict.total("holes")) == ([], 0)
+    figure("alarms of two lines, clean hours", len(alarms), 0)

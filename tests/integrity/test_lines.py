@@ -412,3 +412,14 @@ def test_a_new_line_has_joined_when_the_old_one_has_brought_what_lies_before():
     rig.feed("a", 4, 5)
     assert rig.merge.has_joined("b")
     assert rig.ids == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_twin_of_an_event_that_waits_is_a_repetition():
+    """It is no second winner, and the two are compared."""
+    rig = Rig().feed("a", 1).feed("b", 1).feed("a", 3).feed("b", 3, price=7.0)
+    assert rig.merge.duplicates == 2
+    assert len(rig.alerts) == 1
+    wins = {stats.name: stats.wins for stats in rig.merge.line_stats()}
+    assert wins == {"a": 2, "b": 0}
+    rig.feed("b", 2)
+    assert rig.ids == [1, 2, 3]
