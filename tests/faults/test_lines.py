@@ -253,7 +253,7 @@ async def test_the_whole_client_outlives_its_lines(
 
 @pytest.mark.fault("T04", "C06")
 def test_two_lines_through_quiet_hours_raise_no_alarm(world, is_full, figure):
-    """Neither a fall of trust nor a line called silent, over busy and dead markets and rotations."""
+    """Over busy and dead markets and rotations: no fall of trust, no line called silent."""
     hours, parts = (12, 6) if is_full else (1, 2)
     run = world(*VENUES, seed=51, rate_per_s=1.0, tick_s=1.0, settings=TWO)
     run.look_ns = 60 * NS
