@@ -75,10 +75,10 @@ def wait_for_data(folder: Path) -> None:
 def test_a_bad_file_is_not_taken_and_a_good_one_is(recording, tmp_path):
     child, rewrite, write = recording
     wait_for_handler(child)
-    write("[aggregator]\nsymbls = 3\n")
+    write("[aggregator]\npairs = 3\n")
     line = hang_up_until_told(child)
     assert "not taken, the old one stays" in line
-    assert "symbls" in line
+    assert "pairs" in line
     assert "Traceback" not in line
     rewrite('"BTC/USD", "NO/SUCH"')
     assert "no venue lists NO/SUCH" in hang_up_until_told(child)
