@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Generator
+from importlib.util import find_spec
 from typing import Final
 
 __all__ = ["has_keys", "pressed_keys", "read_lines"]
@@ -16,11 +17,7 @@ READ_BYTES: Final = 64
 
 def has_keys() -> bool:
     """Say whether single keys can be read: from a terminal, where there is termios."""
-    try:
-        import termios  # noqa: F401 - whether it is there
-    except ImportError:
-        return False
-    return sys.stdin is not None and sys.stdin.isatty()
+    return bool(find_spec("termios") and sys.stdin and sys.stdin.isatty())
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import Struct
 
@@ -124,7 +124,7 @@ def _needed_since(state: Iterable[Record], mono_ns: int) -> int:
         elif call == "imaged":
             images[record.feed, str(said.get("symbol"))] = record.mono_ns
         elif call == "stream_open" and isinstance(want, dict) and said.get("is_open") is not False:
-            key = (record.feed, str(want.get("symbol")))
+            key = (record.feed, str(cast("dict[str, object]", want).get("symbol")))
             symbols.add(key)
             if said.get("kind") in _BOOK_KINDS:
                 books.add(key)
