@@ -49,6 +49,28 @@ static inline cf_at cf_string(cf_at p, cf_at end, int is_any) {
     return NULL;
 }
 
+/* Eight digits at once, where the first in memory is the lowest byte. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define CF_HAS_EIGHT 1
+static inline int cf_are_eight(uint64_t word) {
+    return ((word & 0xF0F0F0F0F0F0F0F0ULL) |
+            (((word + 0x0606060606060606ULL) & 0xF0F0F0F0F0F0F0F0ULL) >> 4)) ==
+           0x3333333333333333ULL;
+}
+
+static inline uint64_t cf_eight(uint64_t word) {
+    const uint64_t mask = 0x000000FF000000FFULL;
+    word -= 0x3030303030303030ULL;
+    word = word * 10 + (word >> 8);
+    return ((word & mask) * 0x000F424000000064ULL + ((word >> 16) & mask) * 0x0000271000000001ULL) >>
+           32;
+}
+#else
+#define CF_HAS_EIGHT 0
+static inline int cf_are_eight(uint64_t word) { (void)word; return 0; }
+static inline uint64_t cf_eight(uint64_t word) { return word; }
+#endif
+
 /* -?(0|[1-9]d*)(.d+)? ; an exponent is declined. `is_text`: until the closing quote instead. */
 static inline cf_at cf_decimal(cf_at p, cf_at end, double *value) {
     cf_at start = p, first;
@@ -61,6 +83,14 @@ static inline cf_at cf_decimal(cf_at p, cf_at end, double *value) {
     if (digits == 0 || (digits > 1 && *first == '0')) return NULL;
     if (p < end && *p == '.') {
         cf_at dot = ++p;
+        if (CF_HAS_EIGHT && end - p >= 8) {
+            uint64_t word;
+            memcpy(&word, p, 8);
+            if (cf_are_eight(word)) {
+                mantissa = mantissa * 100000000 + (cf_eight(word) & 0xFFFFFFFFULL);
+                p += 8;
+            }
+        }
         while (p < end && cf_is_digit(*p)) { mantissa = mantissa * 10 + (*p - '0'); p++; }
         decimals = (int)(p - dot);
         if (decimals == 0) return NULL;
