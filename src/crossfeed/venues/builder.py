@@ -65,7 +65,8 @@ def compile_builder(
     exchange: str, route: Route, symbols: SymbolNames, time_unit_ns: int
 ) -> Builder:
     """Generate the function that makes a route's events from its decoded declaration."""
-    plan = plan_of(route.wire, "w", 0)
+    declaration, envelope = _unwrapped(route.wire)
+    plan = plan_of(declaration, "w", 0)
     names: dict[str, object] = {"symbols": symbols, "EXCHANGE": exchange, "iso_ns": iso_ns}
     names |= {"sided": _split_sided, "SOUND": Trust.SOUND, "INTEGRITY": route.integrity}
     slots, prelude, flag = _slots(plan, names, time_unit_ns)
@@ -77,6 +78,8 @@ def compile_builder(
         first = make(event, "SNAPSHOT", route.snapshot_marks, "SNAPSHOT_MARKS", index=index)
         made = f"{first} if {flag} else {made}"
     body = ["def build(w, raw, recv, mono):"]
+    if envelope:
+        body.append(f"    w = w.{envelope}")
     indent = "    "
     if plan.loops:
         body += ["    out = []", "    index = 0"]
@@ -135,6 +138,13 @@ def _make(
 def _hints(declaration: type[Struct]) -> dict[str, Any]:
     """Return a declaration's annotations; read once, for each connection compiles them anew."""
     return get_type_hints(declaration, include_extras=True)
+
+
+def _unwrapped(declaration: type[Wire]) -> tuple[type[Wire], str]:
+    """Return what an envelope of one part holds, and the part's name; else the same and ""."""
+    parts = declaration.__struct_fields__
+    inner: Any = _hints(declaration)[parts[0]] if len(parts) == 1 else None
+    return (inner, parts[0]) if is_wire(inner) else (declaration, "")
 
 
 def plan_of(declaration: type[Struct], path: str, depth: int) -> _Plan:
