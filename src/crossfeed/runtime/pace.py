@@ -42,6 +42,7 @@ class Pace:
 
     @speed.setter
     def speed(self, speed: float) -> None:
+        """Change the speed."""
         self._speed = _checked(speed)
         self.rebase()
 
@@ -52,6 +53,7 @@ class Pace:
 
     @is_paused.setter
     def is_paused(self, is_paused: bool) -> None:
+        """Pause, or go on."""
         self._is_paused = is_paused
         self.rebase()
 
