@@ -9,7 +9,7 @@ SECONDS ?= 60
 ARGS ?=
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-MADE_FROM := pyproject.toml setup.py constraints.txt constraints-peers.txt tools/environment.sh $(wildcard src/crossfeed/native/*.pyx src/crossfeed/native/*.h)
+MADE_FROM := pyproject.toml setup.py constraints.txt constraints-peers.txt tools/environment.sh $(wildcard src/crossfeed/native/*.pyx src/crossfeed/native/*.pxd src/crossfeed/native/*.h)
 
 export VENV PYTHON
 

@@ -17,7 +17,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = sorted(ROOT.glob("src/crossfeed/native/*.pyx"))
-HEADERS = sorted(ROOT.glob("src/crossfeed/native/*.h"))
+HEADERS = sorted([*ROOT.glob("src/crossfeed/native/*.h"), *ROOT.glob("src/crossfeed/native/*.pxd")])
 REQUIRED = os.environ.get("CROSSFEED_NATIVE") == "require"
 
 
