@@ -114,7 +114,9 @@ class VirtualFeed:
 
     def _learn(self) -> None:
         """Adopt the venue's own instruments; the built-in ones stand in, as in the session."""
-        answer = self.serve(self.venue.instruments_request())
+        request = self.venue.instruments_request()
+        self._weights.record(self.world.mono_ns(), request.weight)
+        answer = self.serve(request)
         with suppress(CrossfeedError):
             instruments = self.venue.parse_instruments(answer.status, answer.body)
             if self.tap is not None:
