@@ -189,6 +189,7 @@ class Ladder:
 
     @bid_floor.setter
     def bid_floor(self, price: float) -> None:
+        """Move the floor."""
         self._bids.worst = price
 
     @property
@@ -198,6 +199,7 @@ class Ladder:
 
     @ask_ceiling.setter
     def ask_ceiling(self, price: float) -> None:
+        """Move the ceiling."""
         self._asks.worst = -price
 
     @property
@@ -207,6 +209,7 @@ class Ladder:
 
     @unknown_removals.setter
     def unknown_removals(self, count: int) -> None:
+        """Begin the count anew."""
         self._bids.unknown, self._asks.unknown = count, 0
 
     @property
@@ -216,6 +219,7 @@ class Ladder:
 
     @out_of_window.setter
     def out_of_window(self, count: int) -> None:
+        """Begin the count anew."""
         self._bids.outside, self._asks.outside = count, 0
 
     @property

@@ -35,6 +35,7 @@ async def reloadable(path: str, apply: Apply) -> AsyncGenerator[None]:
     loop = asyncio.get_running_loop()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
+        """Wake the reader: a signal's handler does nothing else."""
         loop.call_soon_threadsafe(asked.set)
 
     usual = signal.signal(signal.SIGHUP, ask)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from crossfeed.integrity.plausibility import PriceBand, price_of
 from crossfeed.model.events import Candle, Heartbeat, MarketData, Quote, Trade, VenueStatus
@@ -115,7 +115,10 @@ class BandGate:
         self.admit = (_guard_trades if event_class is Trade else guard)(band, inner.admit)
 
 
-_Admit = Callable[[Any, Output], None]
+class _Admit(Protocol):
+    """As `Gate.admit`, of one class of events."""
+
+    def __call__(self, event: Any, out: Output) -> None: ...  # noqa: ANN401 - see the class
 
 
 def _guard_trades(band: PriceBand, admit: _Admit) -> _Admit:
