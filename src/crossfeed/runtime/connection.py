@@ -76,6 +76,7 @@ class Connection:
         self.freshness = Freshness()
         self.session = self._session = session
         self._settled = asyncio.Event()
+        self._changing = asyncio.Lock()
         self._has_opened = False
         self._frames = 0
         self.rotate_at_ns = 0
@@ -176,9 +177,11 @@ class Connection:
         """Remove subscriptions; return when the venue answered."""
         present = [want for want in wants if want in self.wants]
         if self.is_live and present:
-            for want in present:
-                self.wants[want] = WantState.LEAVING
-            await self._send_and_wait(self._unsubscribe(present), present, WantState.LEAVING)
+            async with self._changing:
+                leaving = [want for want in present if want in self.wants and self.is_live]
+                self.wants.update(dict.fromkeys(leaving, WantState.LEAVING))
+                frames = self._unsubscribe(leaving) if leaving else ()
+                await self._send_and_wait(frames, leaving, WantState.LEAVING)
         for want in present:
             self.unwatch(want)
             self.wants.pop(want, None)
@@ -186,12 +189,12 @@ class Connection:
 
     async def resubscribe(self, wants: Sequence[Want]) -> None:
         """Unsubscribe and subscribe again, for new snapshots. The wants stay ours throughout."""
-        if not self.is_live:
-            return
         try:
-            for frame in self._unsubscribe(wants):
-                await self.send(frame)
-            await self._ask(wants)
+            async with self._changing:  # not in the midst of a removal
+                kept = [want for want in wants if want in self.wants and self.is_live]
+                for frame in self._unsubscribe(kept) if kept else ():
+                    await self.send(frame)
+                await self._ask(kept)
         except NotConnectedError:
             log.debug("%s ended meanwhile: its next opening subscribes everything", self.name)
 
