@@ -194,7 +194,8 @@ class ViewRun:
         left_s = wait_s if not limit_s else min(wait_s, limit_s - self.monitor.seconds)
         if left_s > 0:
             await self._wait(left_s)
-        return self._over.is_set() or bool(limit_s and self.monitor.seconds >= limit_s)
+        # A loop's timers may fire a millisecond or two early.
+        return self._over.is_set() or bool(limit_s and self.monitor.seconds >= limit_s - 0.005)
 
     async def _wait(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
