@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from crossfeed.journal.records import Record
+from crossfeed.journal.records import Record, RecordKind
 from crossfeed.runtime.player import Player
 
 __all__ = ["NS_MAX", "Reel"]
 
 NS_MAX: Final = (1 << 63) - 1
 """A moment after every other."""
+_OF_THE_WRITER: Final = frozenset({RecordKind.END, RecordKind.LOSS})
+"""Stamped when they were written: what follows was queued before, and may be older."""
+
+
+def _is_timeless(record: Record) -> bool:
+    """Say whether a record's time tells nothing of when what follows it happened."""
+    return bool(record.flags) or record.kind in _OF_THE_WRITER
 
 
 class _Source:
@@ -45,7 +52,7 @@ class _Source:
         It is the latest time so far: a clock that was set back does not reorder a journal.
         """
         record = self.block[self.at]
-        return self.newest_ns if record.flags else max(self.newest_ns, record.wall_ns)
+        return self.newest_ns if _is_timeless(record) else max(self.newest_ns, record.wall_ns)
 
     def take(self, count: int, until_ns: int, others_ns: int) -> list[Record]:
         """Take up to `count` records of this block, none after `until_ns` or past `others_ns`."""
@@ -61,7 +68,7 @@ class _Source:
         newest_ns = self.newest_ns
         for place in range(self.at, stop):
             record = self.block[place]
-            if record.flags:
+            if _is_timeless(record):
                 continue
             wall_ns = record.wall_ns
             if wall_ns > until_ns or max(wall_ns, newest_ns) > others_ns:
