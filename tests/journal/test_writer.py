@@ -16,7 +16,7 @@ from crossfeed.journal.options import JournalOptions
 from crossfeed.journal.reader import Journal, SegmentReader
 from crossfeed.journal.records import REPEATED, Record, RecordKind, encode_json
 from crossfeed.journal.recovery import recover_folder
-from crossfeed.journal.writer import JournalWriter
+from crossfeed.journal.writer import NICENESS, JournalWriter
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.testing.journal import FaultyFiles, numbered, numbers, segment_bytes, wait_until
 
@@ -55,6 +55,13 @@ def test_what_is_put_is_read_and_sealed(make_writer, folder):
     stats = writer.stats()
     assert (stats.records, stats.lost_records, stats.segments) == (100, 0, 1)
     assert stats.bytes_out == sum(segment.bytes for segment in journal.segments())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+def test_the_writers_thread_lets_the_feeds_loop_go_first(make_writer):
+    writer = make_writer()
+    thread = writer._thread.native_id
+    assert wait_until(lambda: os.getpriority(os.PRIO_PROCESS, thread) >= NICENESS)
 
 
 def test_records_reach_the_system_within_the_flush_window(make_writer, folder):
@@ -426,7 +433,7 @@ def test_memory_limit_sheds_and_leaves_valid_files(tmp_path):
     program = """
 import sys
 from crossfeed.journal.options import JournalOptions
-from crossfeed.journal.writer import JournalWriter
+from crossfeed.journal.writer import NICENESS, JournalWriter
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.testing.journal import FaultyFiles
 files = FaultyFiles()
