@@ -175,7 +175,7 @@ async def asked(server, path, method="POST", body=b""):
 
 
 async def test_control_port_pauses_and_changes_the_speed(calm):
-    async with ReplayServer(calm.folder, speed=2.0, control_port=0) as server:
+    async with ReplayServer(calm.folder, speed=0.25, control_port=0) as server:
         assert (await asked(server, "/pause"))[1]["is_paused"]
         reader = Reader(server)
         async with reader.client:

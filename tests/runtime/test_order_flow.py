@@ -150,7 +150,7 @@ async def test_a_quiet_product_is_proven_after_a_reconnect(
         assert (book.cause == "witnessed") is not is_missed
         await agree(client)
         full = next(t for t in client.trusts() if t.stream.channel == "full")
-        assert full.current is Trust.SOUND
+        await until(lambda: full.current is Trust.SOUND)
         causes = {(gap.stream.channel, gap.cause) for gap in client.gaps.records()}
         assert causes <= {("full", "tail"), (L3_KIND, "reconnect")}
         assert bool(causes) is is_missed
