@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,24 @@ def test_the_writers_thread_lets_the_feeds_loop_go_first(make_writer):
     writer = make_writer()
     thread = writer._thread.native_id
     assert wait_until(lambda: os.getpriority(os.PRIO_PROCESS, thread) >= NICENESS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no way to give a core away")
+def test_after_each_block_the_writer_gives_its_core_away(make_writer, monkeypatch):
+    """What shares its core with the feed must not hold it for as long as all blocks take."""
+    written_by_then: list[int] = []
+    give_away = os.sched_yield
+
+    def noted() -> None:
+        written_by_then.append(writer.stats().records)
+        give_away()
+
+    monkeypatch.setattr(os, "sched_yield", noted)
+    writer = make_writer(block_bytes=256)
+    put(writer, 0, 100)
+    assert wait_until(lambda: written_by_then[-1:] == [100])
+    steps = [after - before for before, after in pairwise([0, *written_by_then])]
+    assert all(0 < step <= 256 // len(numbered(0, 1)[0]) + 1 for step in steps)
 
 
 def test_records_reach_the_system_within_the_flush_window(make_writer, folder):

@@ -245,6 +245,7 @@ class JournalWriter:
                 return
             self._pending = None
             self._rotate_if_due()
+            _let_others_run()
         self._sync_if_due()
 
     def _take(self) -> tuple[bytes, int, int, int]:
@@ -479,3 +480,14 @@ def _step_back() -> None:
         thread = threading.get_native_id()
         if os.getpriority(os.PRIO_PROCESS, thread) < NICENESS:
             os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
+
+
+def _let_others_run() -> None:
+    """Give the core away for a moment if somebody waits for it.
+
+    On a core that both share, a scheduler lets a thread that runs go on for its whole slice, some
+    3 ms, before it looks at one that woke up, whatever their niceness: the feed would stand for as
+    long as all waiting blocks take.
+    """
+    if sys.platform == "linux":
+        os.sched_yield()
