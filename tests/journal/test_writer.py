@@ -80,7 +80,7 @@ def test_after_each_block_the_writer_gives_its_core_away(make_writer, monkeypatc
     put(writer, 0, 100)
     assert wait_until(lambda: written_by_then[-1:] == [100])
     steps = [after - before for before, after in pairwise([0, *written_by_then])]
-    assert all(0 < step <= 256 // len(numbered(0, 1)[0]) + 1 for step in steps)
+    assert all(0 < step <= 3 * 256 // len(numbered(0, 1)[0]) for step in steps)
 
 
 def test_records_reach_the_system_within_the_flush_window(make_writer, folder):

@@ -21,7 +21,8 @@ log = logging.getLogger("crossfeed.journal")
 ITEM_BYTES: Final = 48
 """What a waiting record costs beside its bytes."""
 CHUNK_RECORDS: Final = 64
-CHUNK_BYTES_MAX: Final = 1 << 20
+CHUNK_LIMITS_MAX: Final = 2
+"""A chunk of more than this many limits goes record by record."""
 STATE_SHARE: Final = 2
 """Records of state may fill the queue to this multiple: losing one would spoil what follows."""
 _pack = Layout("<BBHIqq").pack
@@ -198,7 +199,7 @@ class Intake:
                     ]
                 chunk += cast("list[bytes]", items)
             count, size = len(chunk), sum(map(len, chunk))
-            if size <= CHUNK_BYTES_MAX:
+            if size <= CHUNK_LIMITS_MAX * limit:
                 parts += chunk
                 chunk.clear()
             else:  # long ones go one by one
