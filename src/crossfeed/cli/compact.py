@@ -20,6 +20,7 @@ from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import Record, RecordKind
 from crossfeed.model.events import BookDelta, BookSnapshot, DepthDelta, MarketData
 from crossfeed.model.instrument import Instrument
+from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.player import Player, PlayerHooks
 from crossfeed.runtime.replay import FeedReplay
 from crossfeed.store.depth import DepthCut
@@ -30,6 +31,7 @@ __all__ = ["Compaction", "run_compact"]
 
 
 LOOK_S: Final = 5.0
+INSTRUMENTS: Final = int(RecordKind.INSTRUMENTS)
 _BOOKS: Final = frozenset({BookDelta, BookSnapshot, DepthDelta})
 
 
@@ -65,6 +67,10 @@ class Compaction(PlayerHooks):
         self._player = Player(journal, self)
         self._played = 0
         self._held: list[MarketData] = []
+        # The data path: frames and everything else lead into the list, no call of ours in between.
+        self.router = Router()
+        self.router.subscribe("*", "*", self._held.append)
+        self.on_event = self._held.append  # type: ignore[method-assign,assignment]
         self._cuts: dict[tuple[str, str], DepthCut] = {}
         self._instruments: dict[tuple[str, str], Instrument] = {}
 
@@ -85,17 +91,17 @@ class Compaction(PlayerHooks):
         self.missing = [each for each in self.segments if not store.has(each.source)]
         return len(self.missing)
 
-    def on_event(self, event: MarketData) -> None:
-        """Hold an event until its block is played."""
-        is_book = event.__class__ in _BOOKS
-        self._held.append(self._completed(event) if is_book else event)
-
     def on_run(self) -> None:
         """Forget the books of the run before."""
         self._cuts.clear()
 
+    def _complete(self) -> None:
+        """Let each book event held say what falls out of the subscribed depth, if there is one."""
+        held = self._held
+        if self._cuts or any(isinstance(event, BookSnapshot) for event in held):
+            held[:] = [self._completed(event) if type(event) in _BOOKS else event for event in held]
+
     def _completed(self, event: MarketData) -> MarketData:
-        """Return a book event with what falls out of the subscribed depth, where there is one."""
         key = (event.exchange, event.symbol)
         if isinstance(event, BookSnapshot):
             depth = self._depth_of(*key)
@@ -152,6 +158,7 @@ class Compaction(PlayerHooks):
                         writing = stack.enter_context(begun)
                 self._player.play_all(block)
                 self._learn(block)
+                self._complete()
                 if writing is not None:
                     writing.add(self._held)
                 self._held.clear()
@@ -174,7 +181,7 @@ class Compaction(PlayerHooks):
     def _learn(self, block: Sequence[Record]) -> None:
         """Note the instruments that a block names."""
         for record in block:
-            if record.kind != RecordKind.INSTRUMENTS:
+            if record.kind != INSTRUMENTS:
                 continue
             try:
                 listed = msgspec.convert(record.json().get("instruments", []), list[Instrument])

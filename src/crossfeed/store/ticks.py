@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["ExactOf", "Units", "units_of"]
+__all__ = ["DIGITS_UNITS_MAX", "ExactOf", "Units", "units_of"]
 
-_DIGITS_UNITS_MAX: Final = 10**15
+DIGITS_UNITS_MAX: Final = 10**15
 _DECIMALS_USUAL: Final = 8
 _INT64_MAX: Final = 2**63 - 1
 SCALE_LIMIT: Final = 400
@@ -62,7 +62,7 @@ def units_of(
     """
     np = package("numpy")
     # What no integer of 15 digits holds at any scale goes the long way from the start.
-    is_plain = np.abs(values) < _DIGITS_UNITS_MAX
+    is_plain = np.abs(values) < DIGITS_UNITS_MAX
     plain = np.where(is_plain, values, 0.0)
     scale, todo = scale_min, plain.ravel()
     few = values.size // 1000
@@ -70,13 +70,13 @@ def units_of(
     while scale < SCALE_MAX and todo.size > (few if scale >= _DECIMALS_USUAL else 0):
         power = float(10**scale)
         scaled = np.rint(todo * power)
-        wrong = (scaled / power != todo) & (np.abs(scaled) < _DIGITS_UNITS_MAX)
+        wrong = (scaled / power != todo) & (np.abs(scaled) < DIGITS_UNITS_MAX)
         todo = todo[wrong]
         if todo.size:
             scale += 1
     power = float(10**scale)
     scaled = np.rint(plain * power)
-    is_exact = is_plain & (scaled / power == plain) & (np.abs(scaled) < _DIGITS_UNITS_MAX)
+    is_exact = is_plain & (scaled / power == plain) & (np.abs(scaled) < DIGITS_UNITS_MAX)
     units = np.where(is_exact, scaled, 0.0).astype(np.int64)
     rows = np.flatnonzero(~is_exact.all(axis=0))
     if not rows.size:

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -36,11 +36,8 @@ from crossfeed.store.layout import (
     write_whole,
 )
 from crossfeed.store.packages import package
-from crossfeed.store.schema import KINDS, arrow_schema, encodings
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from crossfeed.store.parts import FileParts, one_of
+from crossfeed.store.schema import encodings
 
 __all__ = ["Commit", "SourceWriter", "StoreWriter"]
 
@@ -50,6 +47,10 @@ GRACE_S: Final = 3600.0
 ROW_GROUP_ROWS: Final = 1 << 20
 DAY_NS: Final = 86_400 * 10**9
 BATCH_EVENTS: Final = 4096
+PART_EVENTS: Final = 8192
+"""So many events after each other are looked through for what is to become columns..."""
+PART_EVENTS_MIN: Final = 2048
+"""... which is each table and market of at least so many: their columns fit into caches."""
 Key = tuple[str, str, str]
 _BOOKS: Final = frozenset({BookDelta, DepthDelta, BookSnapshot})
 
@@ -209,7 +210,10 @@ class SourceWriter:
         self._source = source
         self._staging = store.root / "staging" / source
         self._held: dict[Key, list[MarketData]] = {}
-        self._held_rows = 0
+        self._lists: dict[tuple[type[MarketData], str, str], list[MarketData]] = {}
+        self._held_rows = self._unsorted = 0
+        self._parts: dict[Key, dict[int, FileParts]] = {}
+        self._scales: dict[Key, dict[str, int]] = {}
         self._files: list[StoredFile] = []
         self._left_out: dict[str, int] = {}
         self._refused = 0
@@ -225,7 +229,7 @@ class SourceWriter:
 
     def __exit__(self, *_: object) -> None:
         """Drop what was not committed."""
-        self._held.clear()
+        self._forget()
         shutil.rmtree(self._staging, ignore_errors=True)
 
     @property
@@ -239,26 +243,23 @@ class SourceWriter:
         Raises:
             StoreError: Staged files cannot be written.
         """
-        lists: dict[tuple[type[MarketData], str, str], list[MarketData]] = {}
+        lists = self._lists
         find = lists.get
         stream = iter(events)
         while batch := list(islice(stream, BATCH_EVENTS)):
             for event in batch:
-                key = (type(event), event.exchange, event.symbol)
+                key = (event.__class__, event.exchange, event.symbol)
                 found = find(key)
                 if found is None:
                     found = lists[key] = self._list_of(event)
                 found.append(event)
-            self._held_rows += len(batch)
-            if not _BOOKS.isdisjoint(kind for kind, _, _ in lists):
-                self._held_rows += sum(
-                    len(event.bids) + len(event.asks)
-                    for event in batch
-                    if isinstance(event, BookDelta | BookSnapshot)
-                )
+            books: list[Any] = [event for event in batch if type(event) in _BOOKS]
+            self._held_rows += len(batch) + sum([len(e.bids) + len(e.asks) for e in books])
+            self._unsorted += len(batch)
             if self._held_rows >= self._store.rows_held_max:
                 self.flush()
-                lists.clear()
+            elif self._unsorted >= PART_EVENTS:
+                self._lay_down(PART_EVENTS_MIN)
 
     def add_rows(self, kind: str, venue: str, symbol: str, rows: Rows) -> None:
         """Take rows that are columns already (see `schema.KINDS`).
@@ -267,24 +268,45 @@ class SourceWriter:
             StoreError: They cannot be written.
         """
         if rows.length:
-            with _told(self._store.root):
-                self._write(kind, venue, symbol, rows)
+            self._add(kind, venue, symbol, rows)
+            self.flush()
 
     def flush(self) -> None:
-        """Write what is held to staged files."""
-        with _told(self._store.root):
-            for (kind, venue, symbol), events in self._held.items():
-                if kind and events:
-                    rows = rows_of(kind, events)
-                    if kind == "books":
-                        done = self._events.get((kind, venue, symbol), 0)
-                        rows.columns["event"] += done
-                        self._events[kind, venue, symbol] = done + len(events)
-                    self._write(kind, venue, symbol, rows)
-                elif events:
-                    self._left_out[venue] = self._left_out.get(venue, 0) + len(events)
+        """Write what is held to staged files.
+
+        Raises:
+            StoreError: They cannot be written.
+        """
+        self._lay_down(1)
+        for days in self._parts.values():
+            for _, parts in sorted(days.items()):
+                self.stage(*parts.joined())
+        self._forget()
+
+    def _forget(self) -> None:
         self._held.clear()
-        self._held_rows = 0
+        self._lists.clear()
+        self._parts.clear()
+        self._scales.clear()
+        self._held_rows = self._unsorted = 0
+
+    def _lay_down(self, events_min: int) -> None:
+        """Turn the events of each table and market into columns, where there are that many."""
+        self._unsorted = 0
+        for (kind, venue, symbol), events in self._held.items():
+            if len(events) < events_min:
+                continue
+            if not kind:
+                self._left_out[venue] = self._left_out.get(venue, 0) + len(events)
+            else:
+                key = (kind, venue, symbol)
+                rows = rows_of(kind, events, self._scales.get(key, {}))
+                if kind == "books":
+                    done = self._events.get(key, 0)
+                    rows.columns["event"] += done
+                    self._events[key] = done + len(events)
+                self._add(kind, venue, symbol, rows)
+            events.clear()
 
     def commit(self, instruments: Sequence[Instrument] = ()) -> Commit:
         """Make the source part of the store.
@@ -326,14 +348,20 @@ class SourceWriter:
         """Return the list its like is held in; what has no table is held under its class's name."""
         kind = KIND_OF.get(type(event), "")
         key = (kind, event.exchange, event.symbol) if kind else ("", type(event).__name__, "")
+        self._parts.setdefault(key, {})
         return self._held.setdefault(key, [])
 
     def _staged(self, path: str) -> Path:
         return self._staging / path
 
-    def _write(self, kind: str, venue: str, symbol: str, rows: Rows) -> None:
-        """Write one file for each day."""
+    def _add(self, kind: str, venue: str, symbol: str, rows: Rows) -> None:
+        """Add columns to the file of each day."""
         numpy = package("numpy")
+        files = self._parts.setdefault((kind, venue, symbol), {})
+        for suffix in ("price", "size"):
+            scale = one_of(rows.columns.get(f"{suffix}_scale"))
+            if scale is not None:
+                self._scales.setdefault((kind, venue, symbol), {})[suffix] = scale
         times = numpy.where(
             rows.columns["ts_event_ns"] != 0,
             rows.columns["ts_event_ns"],
@@ -347,26 +375,9 @@ class SourceWriter:
         for day in numpy.unique(days[keep]).tolist():
             chosen = keep & (days == day)
             part = rows if chosen.all() else take(rows, chosen)
-            self._write_day(kind, venue, symbol, _date(day), part, times[chosen])
-
-    def _write_day(
-        self, kind: str, venue: str, symbol: str, date: str, rows: Rows, times: NDArray[np.int64]
-    ) -> None:
-        file = StoredFile(
-            path="",
-            kind=kind,
-            venue=venue,
-            symbol=symbol,
-            unified=tuple(sorted(set(rows.columns["unified"]))),
-            date=date,
-            rows=rows.length,
-            bytes=0,
-            ts_min_ns=int(times.min()),
-            ts_max_ns=int(times.max()),
-            price_scale=_only(rows.columns.get("price_scale")),
-            size_scale=_only(rows.columns.get("size_scale")),
-        )
-        self.stage(file, _table(kind, rows))
+            if day not in files:
+                files[day] = FileParts(kind, venue, symbol, _date(day))
+            files[day].add(part, times[chosen])
 
     def stage(self, like: StoredFile, table: Any) -> StoredFile:  # noqa: ANN401 - pyarrow
         """Write a table as a staged file; return `like` with its path and size filled in."""
@@ -380,37 +391,6 @@ class SourceWriter:
             )
             self._files.append(replace(like, path=path, bytes=staged.stat().st_size))
         return self._files[-1]
-
-
-def _table(kind: str, rows: Rows) -> Any:  # noqa: ANN401 - pyarrow brings no types
-    numpy, pa = package("numpy"), package("pyarrow")
-    schema = arrow_schema(kind)
-    arrays: list[Any] = []
-    for column, field in zip(KINDS[kind], schema, strict=True):
-        values = rows.columns[column.name]
-        if column.type == "text":
-            arrays.append(_dictionary(values))
-        elif numpy.ma.isMA(values):
-            mask = numpy.ma.getmaskarray(values)
-            arrays.append(pa.array(values.data, type=field.type, mask=mask))
-        else:
-            arrays.append(pa.array(values, type=field.type))
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _dictionary(values: list[str | None]) -> Any:  # noqa: ANN401 - pyarrow brings no types
-    """Code texts; a column of one text, the usual case, costs nothing."""
-    numpy, pa = package("numpy"), package("pyarrow")
-    if values[0] is not None and values.count(values[0]) == len(values):
-        codes = pa.array(numpy.zeros(len(values), numpy.int32))
-        return pa.DictionaryArray.from_arrays(codes, pa.array([values[0]], pa.string()))
-    return pa.array(values, pa.string()).dictionary_encode()
-
-
-def _only(values: Any) -> int | None:  # noqa: ANN401 - numpy
-    if values is None or (values != values[0]).any():
-        return None
-    return int(values[0])
 
 
 def _date(day: int) -> str:
