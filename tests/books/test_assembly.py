@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import pytest
+
 from crossfeed.books.assembly import Assembler
 from crossfeed.books.ladder import Ladder
 from crossfeed.books.rebuild import BookLimits
@@ -66,3 +68,23 @@ def test_without_a_checksum_there_is_nothing_to_compare():
     assembler = Assembler(SPOT_BOOK, BookLimits(), None)
     assert assembler.is_verified(Ladder(), delta(1, 1))
     assert assembler.is_verified(Ladder(), delta(1, 1, checksum=5)), "nor without a rule for it"
+
+
+@pytest.mark.fault("D17")
+def test_a_full_side_of_empty_levels_is_an_empty_side():
+    """Nothing is known of a window without a level in it."""
+    assembler = Assembler(SPOT_BOOK, BookLimits(window_levels=3), None)
+    image = snapshot(5, [(3.0, 0.0), (2.0, 0.0), (1.0, 0.0)], [(9.0, 0.0)] * 3)
+    ladder = assembler.build(Ladder(1, 1), image, [])
+    assert ladder.counts == (0, 0)
+    assert not ladder.has_window
+
+
+def test_an_image_that_no_ladder_can_hold_builds_none():
+    """Nor is a live book compared with it."""
+    long = Decimal("123456789012345678901234567890.5")
+    assembler = Assembler(SPOT_BOOK, BookLimits(), lambda _: ([(long, Decimal(1))], []))
+    image = snapshot(5, [(float(long), 1.0)], [])
+    assert assembler.build(Ladder(1, 1), image, []) is None
+    assert assembler.compare(Ladder(1, 1), 5, image, []) is None
+    assert assembler.take(Ladder(1, 1), image) == "number"

@@ -1,5 +1,7 @@
 """The order-by-order book."""
 
+from decimal import Decimal
+
 import pytest
 
 from crossfeed.books.l3 import L3Sync
@@ -433,4 +435,60 @@ def test_an_image_older_than_the_book_it_shall_replace_is_fetched_again():
     rig.answer(10, ("a", BUY, 99.0, 1.0))
     assert rig.state == ("syncing", "UNSOUND")
     rig.wait(250).answer(11, ("a", BUY, 99.0, 1.0), ("d", BUY, 98.0, 1.0))
+    assert rig.state == ("live", "SOUND")
+
+
+def test_an_order_finer_than_the_instruments_step():
+    """It rests from before the venue made its step coarser: everything is counted finer then."""
+    ladder = Ladder(2, 0)
+    pool = OrderPool(ladder)
+    pool.apply(order("open", 1, "a", price=99.0, size=3.0))
+    pool.apply(order("open", 2, "b", price=99.0, size=0.25))
+    assert ladder.size_scale == 2
+    assert [(o.order_id, o.units) for o in pool.queue(BUY, 99.0)] == [("a", 300), ("b", 25)]
+    assert ladder.depth(1)[0] == [(99.0, 3.25)]
+    pool.apply(order("match", 3, "a", price=99.0, size=0.125))
+    assert pool.get("a").units == 2_875
+    assert ladder.depth(1)[0] == [(99.0, 3.125)]
+    pool.apply(order("done", 4, "a"))
+    assert ladder.depth(1)[0] == [(99.0, 0.25)]
+
+
+def test_a_level_beyond_what_a_float_holds_exactly():
+    """Sums above 2**51 units are kept as decimals, not left out of the levels."""
+    ladder = Ladder(2, 8)
+    pool = OrderPool(ladder)
+    pool.apply(order("open", 1, "a", price=99.0, size=20_000_000.0))
+    pool.apply(order("open", 2, "b", price=99.0, size=20_000_000.00000001))
+    assert ladder.depth(1)[0] == [(99.0, 40_000_000.00000001)]
+    assert ladder.depth_exact(1)[0][0][1] == Decimal("40000000.00000001")
+    pool.apply(order("done", 3, "b"))
+    assert ladder.depth(1)[0] == [(99.0, 20_000_000.0)]
+
+
+@pytest.mark.fault("D03")
+def test_a_size_no_book_can_hold_starts_the_book_over():
+    """In an event as in an image; the next image may be without it."""
+    rig = Rig().live().feed(order("open", 11, "d", price=98.0, size=1e-19))
+    assert rig.gaps == [(0, 0, "number", "open")]
+    assert rig.state == ("syncing", "UNSOUND")
+    rig.answer(11, ("d", BUY, 98.0, 1e-19))
+    assert rig.state == ("syncing", "UNSOUND")
+    rig.wait(300)
+    assert rig.fetches == [0, 1]
+    rig.answer(11, ("c", SELL, 101.0, 3.0))
+    assert rig.state == ("live", "SOUND")
+    assert rig.gaps == [(0, 0, "number", "snapshot")]
+
+
+@pytest.mark.fault("D03")
+def test_a_fresh_image_no_book_can_hold_is_no_proof():
+    """Of a book that a reconnect left to be proven: it is fetched again as any other."""
+    rig = Rig().live()
+    rig.sync.on_close(0, rig.now_ms * MS, rig.out)
+    rig.sync.on_open(0, rig.now_ms * MS, rig.out)
+    rig.sync.on_subscribed(0, rig.now_ms * MS, rig.out)
+    rig.wait(3_000).answer(12, ("d", BUY, 98.0, 1e-19))
+    assert rig.state == ("syncing", "UNAVAILABLE")
+    rig.answer(12, ("c", SELL, 101.0, 3.0))
     assert rig.state == ("live", "SOUND")

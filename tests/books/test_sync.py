@@ -1,5 +1,7 @@
 """Books whose image comes by REST: the venue's recipe, holes, epochs, retries, restarts."""
 
+from decimal import Decimal
+
 import pytest
 
 from crossfeed.books.rebuild import NEVER_NS
@@ -455,3 +457,18 @@ def test_an_image_older_than_the_book_does_not_take_it_back(live, is_reconnect):
     assert live.sync.stats().old_images == 1
     live.wait(1_000).answer(known, BIDS, ASKS)
     assert live.state == ("live", "SOUND")
+
+
+@pytest.mark.fault("D03")
+def test_an_image_that_no_book_can_hold_is_fetched_again(rig_of):
+    """With backoff; a book that is only refreshed keeps its levels."""
+    long = Decimal(123456789012345678901234567890)
+    rig = rig_of(exact_reader=lambda _: ([(long, Decimal(1))], []))
+    rig.delta(100, 100)
+    rig.answer(100, [(float(long), 1.0)])
+    assert rig.state == ("syncing", "UNSOUND")
+    rig.wait(300)
+    assert rig.fetches == [(1, 0), (2, 1)]
+    rig.answer(100, [(99.0, 1.0)], [(101.0, 1.0)])
+    assert rig.state == ("live", "SOUND")
+    assert rig.top == (99.0, 1.0, 101.0, 1.0)

@@ -239,3 +239,44 @@ def test_a_hole_in_the_connection_rebuilds_the_book(coinbase):
     assert coinbase.top == (5.0, 1.0, 6.0, 1.0)
     coinbase.image(0, [(5.5, 1.0)], [(6.0, 1.0)])
     assert coinbase.state == ("live", "SOUND")
+
+
+@pytest.mark.fault("D03")
+@pytest.mark.parametrize("size", [1e-19, 5e-300])
+def test_a_number_without_a_checksum_is_a_mismatch(kraken, size):
+    """No scale holds it: the book starts over, and nothing is raised on the data path."""
+    kraken.image(0, BIDS, ASKS, checksum=DOCUMENTED)
+    kraken.delta(0, 0, [(45283.6, size)], checksum=1)
+    assert kraken.gaps == [(0, 0, "checksum", "open")]
+    assert kraken.state == ("syncing", "UNSOUND")
+    kraken.image(0, BIDS, ASKS, checksum=DOCUMENTED)
+    assert kraken.state == ("live", "SOUND")
+
+
+def test_a_size_written_with_a_positive_exponent_has_no_decimals(rig_of):
+    """7.35E+16 is written with none at all, not with a negative number of them."""
+    rig = rig_of(
+        KrakenBookRule(10), exchange="kraken", price_scale=1, size_scale=8,
+        exact_reader=lambda _: ([(Decimal(45000), Decimal("7.35E+16"))], []),
+    )  # fmt: skip
+    rig.image(0, [(45000.0, 7.35e16)], [], checksum=1)
+    assert rig.gaps == [(0, 0, "checksum", "open")]
+
+
+TOO_LONG = Decimal(123456789012345678901234567890)
+
+
+@pytest.mark.fault("D03")
+def test_a_price_no_book_can_hold_starts_the_book_over(rig_of):
+    """In an image as in an update: UNSOUND, a hole, one request; the next image mends it."""
+    written = ([], [(TOO_LONG, Decimal(7))])
+    rig = rig_of(LEVEL2_RULE, exchange="coinbase", exact_reader=lambda _: written)
+    rig.image(0, [], [(float(TOO_LONG), 7.0)])
+    assert rig.gaps == [(0, 0, "number", "open")]
+    assert rig.state == ("syncing", "UNSOUND")
+    rig.image(0, [(1.0, 1.0)], [(2.0, 1.0)])
+    assert rig.state == ("live", "SOUND")
+    rig.delta(0, 0, [], [(float(TOO_LONG), 7.0)])
+    assert [gap[2:] for gap in rig.gaps] == [("number", "snapshot"), ("number", "open")]
+    assert rig.state == ("syncing", "UNSOUND")
+    assert rig.sync.stats().waiting == 1

@@ -34,19 +34,37 @@ class Assembler:
         self._exact_reader = exact_reader
         self._depth = rule.depth_limit
 
-    def load(self, ladder: Ladder, image: BookSnapshot) -> None:
-        """Replace the levels by those of an image."""
+    def load(self, ladder: Ladder, image: BookSnapshot) -> bool:
+        """Replace the levels by those of an image; False if no ladder can hold its numbers."""
         if not ladder.load(image.bids, image.asks):
-            ladder.load_exact(*self.exact(image))
+            try:
+                ladder.load_exact(*self.exact(image))
+            except ValueError:
+                return False
         if self._depth:
             ladder.cut(self._depth)
+        return True
 
-    def apply(self, ladder: Ladder, delta: BookDelta) -> None:
-        """Apply one update and cut to the depth the venue maintains."""
+    def take(self, ladder: Ladder, image: BookSnapshot) -> str:
+        """Load an image and verify it; return the cause why it is no book, empty if it is one."""
+        if not self.load(ladder, image):
+            return "number"
+        return "" if self.is_verified(ladder, image) else "checksum"
+
+    def apply(self, ladder: Ladder, delta: BookDelta) -> bool:
+        """Apply one update and cut to the depth the venue maintains.
+
+        Returns:
+            False if no ladder can hold its numbers: then the levels are worth nothing any more.
+        """
         if not ladder.apply(delta.bids, delta.asks):
-            ladder.apply_exact(*self.exact(delta))
+            try:
+                ladder.apply_exact(*self.exact(delta))
+            except ValueError:
+                return False
         if self._depth:
             ladder.cut(self._depth)
+        return True
 
     def exact(self, event: BookDelta | BookSnapshot) -> ExactLevels:
         """Return the levels as written; without a frame as the shortest decimals of the floats."""
@@ -71,27 +89,30 @@ class Assembler:
                 return Verdict.EARLY, []
         return Verdict.APPLY, updates
 
-    def build(self, like: Ladder, image: BookSnapshot, updates: Sequence[BookDelta]) -> Ladder:
+    def build(
+        self, like: Ladder, image: BookSnapshot, updates: Sequence[BookDelta]
+    ) -> Ladder | None:
         """Build a new ladder, with the scales of `like`, from an image and what carries on from it.
 
         A side that the venue cut at `window_levels` is kept only as far as it is proven complete.
+        None if no ladder can hold its numbers.
         """
         ladder = type(like)(like.price_scale, like.size_scale)
-        self.load(ladder, image)
-        levels = self._window_levels
+        is_held = self.load(ladder, image)
+        levels, bids, asks = self._window_levels, ladder.bids, ladder.asks
         bids_cut, asks_cut = len(image.bids) >= levels > 0, len(image.asks) >= levels > 0
         ladder.limit_window(
-            ladder.bids[0] if bids_cut else 0.0, -ladder.asks[0] if asks_cut else _NO_LIMIT
+            bids[0] if bids_cut and bids else 0.0, -asks[0] if asks_cut and asks else _NO_LIMIT
         )
-        for delta in updates:
-            self.apply(ladder, delta)
-        return ladder
+        return ladder if is_held and all(self.apply(ladder, delta) for delta in updates) else None
 
     def compare(
         self, live: Ladder, sequence: int, image: BookSnapshot, updates: Sequence[BookDelta]
-    ) -> AuditReport:
-        """Compare the live levels with an image and what carries on from it."""
+    ) -> AuditReport | None:
+        """Compare the live levels with an image and what carries on from it; None as `build`."""
         rebuilt = self.build(live, image, updates)
+        if rebuilt is None:
+            return None
         return compare(
             live, rebuilt, depth=self._depth, sequence=sequence, ts_recv_ns=image.ts_recv_ns
         )
@@ -100,10 +121,17 @@ class Assembler:
         """Compare the venue's checksum with the ladder's; True where there is nothing to compare.
 
         A pair whose precision changed is no mismatch: the decimals the message is written with are
-        tried, and kept if they are right.
+        tried, and kept if they are right. Numbers that no scale can hold have no checksum.
         """
-        expected = event.checksum
-        if expected is None or self._rule.verify(ladder, expected) in (None, expected):
+        scales = ladder.price_scale, ladder.size_scale
+        try:
+            return event.checksum is None or self._has_checksum(ladder, event.checksum, event)
+        except ValueError:
+            ladder.set_scales(*scales)
+            return False
+
+    def _has_checksum(self, ladder: Ladder, expected: int, event: BookDelta | BookSnapshot) -> bool:
+        if self._rule.verify(ladder, expected) in (None, expected):
             return True
         levels = None if self._exact_reader is None else self._exact_reader(event)
         if levels is None:

@@ -48,7 +48,7 @@ class Auditor:
 
     def compare(
         self, live: Ladder, sequence: int, image: BookSnapshot, updates: list[BookDelta]
-    ) -> AuditReport:
-        """Compare the live levels with an image and what carries on from it."""
+    ) -> AuditReport | None:
+        """Compare the live levels with an image and what carries on; None: it cannot be read."""
         self.last = self._assembler.compare(live, sequence, image, updates)
         return self.last

@@ -190,13 +190,19 @@ class L3Sync:
             self._rebuild.keep(event)
 
     def _apply(self, event: OrderEvent, out: Output) -> None:
+        try:
+            has_changed = self._orders.apply(event)
+        except ValueError:  # a number that no book can hold
+            self._desync("number", 0, 0, event, out)
+            self._await_image(event, out)
+            return
         self.sequence = event.sequence
         self.last_applied = event
         self._applied += 1
         if self._is_reconnected or self.trust.current is not _SOUND:
             self._proven()
             self._connected(event.ts_recv_ns, event.ts_mono_ns, out)
-        if self._orders.apply(event):
+        if has_changed:
             self._look_at_top(event, out)
 
     def _proven(self) -> None:
@@ -312,8 +318,15 @@ class L3Sync:
                 self.trust.alert("old_snapshot", detail, now_ns, mono_ns, out)
             return
         self._orders.clear()
-        for order in (*orders, *updates):
-            self._orders.apply(order)
+        try:
+            for order in (*orders, *updates):
+                self._orders.apply(order)
+        except ValueError:  # a number that no book can hold: the next image may be without it
+            if self.state is BookState.LIVE:
+                self._begin_sync("number", now_ns, mono_ns, out)
+            else:
+                self._rebuild.failed(mono_ns)
+            return
         self.sequence = updates[-1].sequence if updates else sequence
         self.last_applied = updates[-1] if updates else (orders[-1] if orders else None)
         self._images += 1

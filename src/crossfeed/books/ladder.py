@@ -95,9 +95,17 @@ class Ladder:
         )
 
     def apply_exact(self, bids: Iterable[ExactLevel], asks: Iterable[ExactLevel]) -> None:
-        """Set levels from the venue's own decimals; as `apply`, whatever their length."""
+        """Set levels from the venue's own decimals; as `apply`, whatever their length.
+
+        Raises:
+            ValueError: A price has more digits than the decimal context keeps (28, unless the
+                program chose otherwise). The levels before it are set.
+        """
         for side, levels in ((self._bids, bids), (self._asks, asks)):
             for price, size in levels:
+                if price >= self._price_limit and +price != price:
+                    msg = f"price {price} has too many digits"
+                    raise ValueError(msg)
                 side.set(
                     self._number(price, self._price_limit), self._number(size, self._size_limit)
                 )
@@ -340,10 +348,9 @@ class Ladder:
         For venues that write every number at the pair's full precision (Kraken).
         """
         if levels:
-            self.set_scales(
-                min(max(-int(price.as_tuple().exponent) for price, _ in levels), SCALE_MAX),
-                min(max(-int(size.as_tuple().exponent) for _, size in levels), SCALE_MAX),
-            )
+            prices = max(-int(price.as_tuple().exponent) for price, _ in levels)
+            sizes = max(-int(size.as_tuple().exponent) for _, size in levels)
+            self.set_scales(*(min(max(scale, 0), SCALE_MAX) for scale in (prices, sizes)))
 
     @staticmethod
     def shortest(levels: Iterable[Level]) -> list[ExactLevel]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crossfeed.books.ladder import Ladder
 from crossfeed.model.events import OrderEvent
-from crossfeed.model.numbers import from_units, to_units
+from crossfeed.model.numbers import decimals_of, exact_units, from_units, to_units
 from crossfeed.model.trust import Side
 
 __all__ = ["OrderPool", "RestingOrder"]
@@ -19,7 +22,8 @@ class RestingOrder(Struct, frozen=True, gc=False):
         order_id: The venue's id.
         side: Its side.
         price: Its price.
-        units: What is left of it, as an integer count of the ladder's size units.
+        units: What is left of it, as an integer count of the ladder's size units; these are finer
+            than the instrument's lot once an order was.
         ts_event_ns: When it came into the book, venue's clock.
     """
 
@@ -67,7 +71,11 @@ class OrderPool:
         return [self._orders[order_id] for order_id in self._queues.get((side, price), ())]
 
     def apply(self, event: OrderEvent) -> bool:
-        """Apply one event; return whether the book changed."""
+        """Apply one event; return whether the book changed.
+
+        Raises:
+            ValueError: A number that no book can hold; the event was not applied.
+        """
         if event.kind == "open":
             return self._open(event)
         if event.kind not in {"match", "change", "done"}:
@@ -78,17 +86,35 @@ class OrderPool:
             return False
         if event.kind == "done":
             self._take_out(order)
-        elif event.kind == "match":
-            self._resize(order, max(0, order.units - self._units(event)))
+            return True
+        units = self._units(event)
+        order = self._orders[event.order_id]  # its units may have become finer ones
+        if event.kind == "match":
+            self._resize(order, max(0, order.units - units))
         elif event.price is not None and event.price != order.price:
             self._take_out(order)  # a new price: the order goes to the end of another queue
-            self._put_in(order, event.price, self._units(event), event.ts_event_ns)
+            self._put_in(order, event.price, units, event.ts_event_ns)
         else:
-            self._resize(order, self._units(event))
+            self._resize(order, units)
         return True
 
     def _units(self, event: OrderEvent) -> int:
-        return to_units(event.size or 0.0, self._ladder.size_scale)
+        size, scale = event.size or 0.0, self._ladder.size_scale
+        try:
+            return to_units(size, scale)
+        except ValueError:
+            # Orders may rest from before the venue made its size step coarser.
+            self._raise_scale(decimals_of(repr(size)))
+            return to_units(size, self._ladder.size_scale)
+
+    def _raise_scale(self, scale: int) -> None:
+        """Count everything in finer units from now on. Cost O(orders)."""
+        factor = 10 ** (scale - self._ladder.size_scale)
+        for key, order in self._orders.items():
+            self._orders[key] = replace(order, units=order.units * factor)
+        for level in self._sums:
+            self._sums[level] *= factor
+        self._ladder.set_scales(self._ladder.price_scale, scale)
 
     def _open(self, event: OrderEvent) -> bool:
         units = self._units(event)
@@ -132,5 +158,10 @@ class OrderPool:
         assert total >= 0, "a level cannot hold less than nothing"
         if total:
             self._sums[key] = total
-        level = [(price, from_units(total, self._ladder.size_scale))]
-        self._ladder.apply(level if side is Side.BUY else [], level if side is Side.SELL else [])
+        scale = self._ladder.size_scale
+        level = [(price, from_units(total, scale))]
+        is_bid = side is Side.BUY
+        if not self._ladder.apply(level if is_bid else [], [] if is_bid else level):
+            # Beyond what a float holds exactly: as decimals.
+            exact = [(Decimal(repr(price)), exact_units(total, scale))]
+            self._ladder.apply_exact(exact if is_bid else [], [] if is_bid else exact)

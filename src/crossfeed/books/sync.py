@@ -109,9 +109,8 @@ class BookSync:
         self._window_min = 0
         self._bridge_from: BookSnapshot | None = None
         self._votes = 0
-        self._is_reconnected = False
         self._quiet_due_ns = NEVER_NS
-        self._is_plain = False
+        self._is_reconnected = self._is_plain = False
         self._updates = self._applied = self._duplicates = self._waiting = 0
         self._images = self._void_images = self._old_images = 0
         trust.watch(self._choose_path)
@@ -150,7 +149,9 @@ class BookSync:
 
     def _apply(self, event: BookDelta, out: Output) -> None:
         """Apply one update that follows."""
-        self._assembler.apply(self.ladder, event)
+        if not self._assembler.apply(self.ladder, event):
+            self._start_over(event, out, "number")
+            return
         self.sequence = event.last
         self.last_event = self.last_applied = event
         self._applied += 1
@@ -242,10 +243,10 @@ class BookSync:
             self._desync("restart", now_ns, mono_ns, out, first=self.sequence + 1)
             self._rebuild.keep(event)
 
-    def _start_over(self, event: BookDelta, out: Output) -> None:
+    def _start_over(self, event: BookDelta, out: Output, cause: str = "") -> None:
         """Something is missing before `event`: it is the first one kept for the new image."""
         behind = "sequence" if self._bridge_from is None else "old_snapshot"
-        cause = "reconnect" if self._is_reconnected else behind
+        cause = cause or ("reconnect" if self._is_reconnected else behind)
         self._holes.open_before(self.sequence, event, cause, out)
         self._begin_sync(cause, event.ts_recv_ns, event.ts_mono_ns, out)
         self._await_image(event, out)
@@ -270,16 +271,16 @@ class BookSync:
     def _take_stream_image(self, image: BookSnapshot, out: Output) -> None:
         """Take over an image the venue sent in the stream: everything before it is void."""
         self._connected(image, out)
-        self._assembler.load(self.ladder, image)
+        fault = self._assembler.take(self.ladder, image)
         self.sequence = image.sequence
         self.last_event = self.last_applied = bare(image)
-        if self._assembler.is_verified(self.ladder, image):
+        if fault:
+            self._desync(fault, image.ts_recv_ns, image.ts_mono_ns, out)
+            self._pass_on(image, out)
+        else:
             self._go_live(image.ts_recv_ns, image.ts_mono_ns, out)
             self._pass_on(image, out)
             self._tell_top(self.ladder.best(), image, out)
-        else:
-            self._desync("checksum", image.ts_recv_ns, image.ts_mono_ns, out)
-            self._pass_on(image, out)
         self._choose_path()
 
     def on_snapshot(self, image: BookSnapshot, epoch: int, out: Output) -> None:
@@ -317,11 +318,14 @@ class BookSync:
     def _replace(self, image: BookSnapshot, updates: Sequence[BookDelta], out: Output) -> None:
         """Put the rebuilt book in the place of the old one and tell it."""
         now_ns, mono_ns = image.ts_recv_ns, image.ts_mono_ns
+        ladder = self._assembler.build(self.ladder, image, updates)
+        if ladder is None:
+            self._rebuild.failed(mono_ns)
+            return
         self._connected(image, out)
         before, was_live = self.sequence, self.state is BookState.LIVE
-        self.ladder, image = self._assembler.build(self.ladder, image, updates), bare(image)
-        has_window = self.ladder.has_window
-        self._window_min = self._limits.window_levels_min if has_window else 0
+        self.ladder, image = ladder, bare(image)
+        self._window_min = self._limits.window_levels_min if ladder.has_window else 0
         self.sequence = updates[-1].last if updates else image.sequence
         self.last_applied = updates[-1] if updates else image
         kept = self._rebuild.last_kept
@@ -414,7 +418,7 @@ class BookSync:
                 self.trust.alert("audit", str(report), now_ns, mono_ns, out)
                 self._desync("audit", now_ns, mono_ns, out)
 
-    def audit(self, image: BookSnapshot) -> AuditReport:
+    def audit(self, image: BookSnapshot) -> AuditReport | None:
         """Compare an image that cannot be numbered (Coinbase REST) with the live book, as it is.
 
         Levels that changed between the two count as different: judge by the score's course.
@@ -431,11 +435,7 @@ class BookSync:
             self._quiet_due_ns = mono_ns + int(self._limits.reconnect_quiet_s * SECOND_NS)
 
     def on_open(self, now_ns: int, mono_ns: int, out: Output) -> None:
-        """A new connection carries the stream.
-
-        A book with REST images goes on if its first update follows the last one (else that is a
-        gap of cause "reconnect"); a book whose image comes in the stream waits for it.
-        """
+        """A new connection: a book with REST images goes on if its first update follows."""
         self._drop_connection(now_ns, mono_ns, out)
         self._is_reconnected = self.state is BookState.LIVE
         self._choose_path()

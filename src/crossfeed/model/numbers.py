@@ -10,7 +10,7 @@ or a text into `value * 10**scale`, exactly or not at all.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "SCALE_MAX",
     "decimal_of",
     "decimals_of",
+    "exact_units",
     "from_units",
     "is_number_text",
     "to_units",
@@ -26,10 +27,11 @@ __all__ = [
 NUMBER_CHARS_MAX: Final = 40
 SCALE_MAX: Final = 18
 
+# What users set in their own decimal context must not round our numbers.
+_EXACT: Final = Context(prec=1_000)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 # Up to 2**51 a float holds a decimal times its scale with an error far below one half.
 _FLOAT_UNITS_MAX: Final = float(2**51)
-_FLOAT_SLACK: Final = 1e-6
 _POWERS: Final = tuple(10**n for n in range(SCALE_MAX + 1))
 _FLOAT_POWERS: Final = tuple(float(10**n) for n in range(SCALE_MAX + 1))
 
@@ -59,10 +61,13 @@ def decimals_of(text: str) -> int:
     """Count the decimals an increment such as "0.01000000" needs, trailing zeros left out (here 2).
 
     Raises:
-        ValueError: `text` is no plain number.
+        ValueError: `text` is no plain number, or needs more than 18.
     """
-    exponent = decimal_of(text).normalize().as_tuple().exponent
-    return max(0, -int(exponent))
+    decimals = max(0, -int(decimal_of(text).normalize(_EXACT).as_tuple().exponent))
+    if decimals > SCALE_MAX:
+        msg = f"{text[:NUMBER_CHARS_MAX]!r} has more than {SCALE_MAX} decimals"
+        raise ValueError(msg)
+    return decimals
 
 
 def to_units(value: float | str | Decimal, scale: int) -> int:
@@ -82,10 +87,10 @@ def to_units(value: float | str | Decimal, scale: int) -> int:
     if not isinstance(value, str | Decimal):
         scaled = value * _FLOAT_POWERS[scale]
         units = round(scaled) if -_FLOAT_UNITS_MAX < scaled < _FLOAT_UNITS_MAX else None
-        if units is not None and -_FLOAT_SLACK <= scaled - units <= _FLOAT_SLACK:
+        if units is not None and units / _FLOAT_POWERS[scale] == value:
             return units
         value = repr(float(value))
-    exact = (value if isinstance(value, Decimal) else decimal_of(value)) * _POWERS[scale]
+    exact = (value if isinstance(value, Decimal) else decimal_of(value)).scaleb(scale, _EXACT)
     if exact != exact.to_integral_value():
         msg = f"{value} has more than {scale} decimals"
         raise ValueError(msg)
@@ -100,3 +105,8 @@ def from_units(units: int, scale: int) -> float:
     """
     value: float = units / _POWERS[scale]
     return value
+
+
+def exact_units(units: int, scale: int) -> Decimal:
+    """Turn an integer count of `10**-scale` into the decimal it is."""
+    return Decimal(units).scaleb(-scale, _EXACT)

@@ -57,7 +57,7 @@ class GapRecord(Struct, frozen=True, kw_only=True):
         last: Last missing number; 0 where the stream has none.
         missing: Numbers still missing (a partial repair leaves some); 0 where they cannot be
             counted.
-        cause: "sequence", "reconnect", "tail", "checksum", "crossed", "connection", "overflow" ...
+        cause: "sequence", "reconnect", "tail", "checksum", "crossed", "connection", "number" ...
         ts_found_ns: Wall time of discovery.
         ts_closed_ns: Wall time of the resolution, 0 while open.
     """

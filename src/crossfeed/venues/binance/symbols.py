@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from crossfeed.errors import SchemaChangedError
 from crossfeed.model.commands import RestRequest
 from crossfeed.model.instrument import Instrument, InstrumentStatus
-from crossfeed.model.numbers import SCALE_MAX, decimal_of, decimals_of
+from crossfeed.model.numbers import decimal_of, decimals_of
 from crossfeed.venues.binance.rest import refusal
 
 __all__ = ["builtin", "instruments_request", "parse_instruments"]
@@ -149,6 +149,6 @@ def _increment(text: str) -> tuple[str, int]:
         scale = decimals_of(text)
     except ValueError:
         return "", SCALE_DEFAULT
-    if step <= 0 or scale > SCALE_MAX:
+    if step <= 0:
         return "", SCALE_DEFAULT
     return f"{step.normalize():f}", scale
