@@ -18,33 +18,22 @@ from crossfeed.integrity.open_gates import ChainGate
 from crossfeed.integrity.plausibility import BandLimits, PriceBand
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import RestRequest, Want
-from crossfeed.model.events import BookSnapshot, DepthDelta, Heartbeat, MarketData, VenueStatus
+from crossfeed.model.events import BookSnapshot, MarketData, OrderEvent
 from crossfeed.model.instrument import Instrument
-from crossfeed.model.output import Gate, Output
+from crossfeed.model.output import Output
 from crossfeed.model.status import Stream
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.book_flow import BookFlow
 from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier
-from crossfeed.runtime.gates import (
-    BandGate,
-    HeartbeatGate,
-    IntervalSorter,
-    Passage,
-    PulseGate,
-    StatusGate,
-    Tee,
-)
-from crossfeed.runtime.kinds import BANDED, BOOK_CLASSES, CLASSES, NUMBERS, channel_of
+from crossfeed.runtime.gate_table import GateTable, fill_table
+from crossfeed.runtime.kinds import NUMBERS, channel_of
 from crossfeed.runtime.market_states import MarketStates
 from crossfeed.runtime.native_gates import machines
 from crossfeed.runtime.order_flow import L3_KIND, OrderFlow
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.base import Channel, Venue
 
-__all__ = ["Flow", "GateTable", "StreamSet"]
-
-GateTable = dict[tuple[type[MarketData], str], Gate]
-"""Where the events of one connection go, by event class and venue symbol: read on the data path."""
+__all__ = ["Flow", "StreamSet"]
 
 
 class Flow(NamedTuple):
@@ -225,42 +214,12 @@ class StreamSet:
         for name in list(names):
             table = self.table(name)
             table.clear()
-            for flow in self._flows.values():
-                if name in flow.carrier.lines:
-                    self._enter(table, flow, name)
-            # Venues tell their own state unasked (maintenance): it is always listened to.
-            table.setdefault((VenueStatus, ""), StatusGate(Passage(self.counters), self))
-            table.setdefault((Heartbeat, ""), PulseGate(self.counters))
+            fill_table(table, name, self._flows.values(), self)
 
-    def _enter(self, table: GateTable, flow: Flow, name: str) -> None:
-        """Put one stream into one connection's table."""
-        symbol, kind = flow.want.symbol, flow.kind
-        if flow.book is not None:
-            entry = flow.book.entry(name)
-            for event_class in BOOK_CLASSES:
-                raw = table.get((event_class, symbol))
-                is_joined = event_class is DepthDelta and isinstance(raw, ChainGate)
-                table[event_class, symbol] = Tee((raw, entry)) if raw and is_joined else entry
-            return
-        entry = flow.carrier.entry(name)
-        key = (CLASSES["kline" if kind.startswith("kline") else kind], symbol)
-        if kind.startswith("kline"):
-            sorter = table.setdefault(key, IntervalSorter())
-            assert isinstance(sorter, IntervalSorter), "candles are sorted by interval"
-            sorter.gates[kind.partition("_")[2]] = entry
-        elif kind == "heartbeat":
-            table[key] = HeartbeatGate(entry, self)
-        elif kind == "status":
-            table[key] = StatusGate(entry, self)
-        elif kind in BANDED and self._settings.price_band:
-            table[key] = BandGate(entry, self._band(symbol), key[0])
-        elif key in table:
-            table[key] = Tee((entry, table[key]))
-        else:
-            table[key] = entry
-
-    def _band(self, symbol: str) -> PriceBand:
-        """Return the price band of a symbol: one for all its streams."""
+    def band(self, symbol: str) -> PriceBand | None:
+        """Return the price band of a symbol, one for all its streams; None where none is set."""
+        if not self._settings.price_band:
+            return None
         band = self._bands.get(symbol)
         if band is None:
             limits = BandLimits(ratio=self._settings.price_band)
@@ -372,6 +331,7 @@ class StreamSet:
             orders = self._order_books.get(request.symbol)
             if orders is not None:
                 orders.on_snapshot(events, request.epoch, now_ns, mono_ns, out)
+                self._prove_full(request.symbol, events, now_ns, mono_ns, out)
                 return
             book = self._books.get(request.symbol)
             for event in events:
@@ -386,6 +346,20 @@ class StreamSet:
                 self.counters.unasked += 1
             else:
                 entry.admit(event, out)
+
+    def _prove_full(
+        self, symbol: str, orders: Sequence[MarketData], now_ns: int, mono_ns: int, out: Output
+    ) -> None:
+        """Let an image of all orders bear witness of the feed it is numbered by, as heartbeats do.
+
+        It was asked for after the subscription: what stands at its number has missed nothing.
+        """
+        for order in orders[:1]:
+            assert isinstance(order, OrderEvent), "an image of orders is made of them"
+            self.witness("full", symbol, order.sequence, mono_ns)
+        for flow in self._flows.values():
+            if flow.kind == "full" and flow.stream.symbol == symbol:
+                flow.carrier.on_timer(now_ns, mono_ns, out)
 
     def _repaired(self, gap_id: int) -> IdGate | None:
         """Return the gate whose hole that is."""
