@@ -1,4 +1,4 @@
-"""Does history keep up? Events into Parquet, bytes at rest, questions over ten million trades.
+"""Does history keep up? A journal into Parquet, bytes at rest, questions over ten million trades.
 
     python benchmarks/bench_store.py            # 10,000,000 trades: about 1 GB of memory, a minute
     python benchmarks/bench_store.py --trades 1000000
@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_journal import LINE, SHARES, SYMBOL, Recording, offer
 
+from crossfeed.cli.bench.tapes import Feed, make_tape
+from crossfeed.cli.compact import Compaction, rare_collections
+from crossfeed.journal.options import JournalOptions
 from crossfeed.store import StoreWriter
 from crossfeed.store.columns import Rows
 from crossfeed.store.merge import merge, plan_merges
@@ -26,6 +30,7 @@ from crossfeed.testing.events import delta, quote, trade
 
 START_NS = 1_790_000_000_000_000_000
 EVENTS = 400_000
+FRAMES = 500_000
 LEVELS = 10
 ROUNDS = 5
 
@@ -94,6 +99,26 @@ def compacting(root: Path) -> None:
         )
 
 
+def whole_way(root: Path) -> None:
+    """Print how fast a journal becomes Parquet: read, played, laid down, written, synced."""
+    tape = make_tape(Feed(venue="binance", symbols=(SYMBOL,), shares=SHARES, messages=FRAMES))
+    recording = Recording(str(root / "journal"), tape, JournalOptions(queue_bytes=1 << 30))
+    offer([frame for _, frame in tape.frames], recording.tap.frames(LINE, lambda *_: None), 0)
+    recording.close()
+    runs: list[tuple[float, float, int]] = []
+    for number in range(ROUNDS):
+        compaction = Compaction(root / "journal")
+        with StoreWriter(root / f"whole{number}") as writer, rare_collections():
+            cpu, wall, _ = measured(lambda: list(compaction.run(writer)))  # noqa: B023
+        runs.append((cpu, wall, sum(commit.rows for commit in compaction.commits)))
+        shutil.rmtree(root / f"whole{number}")
+    cpu, wall, rows = min(runs)
+    print(
+        f"journal of {FRAMES:,} frames to Parquet: {rows / cpu / 1e6:.2f} M rows a CPU second, "
+        f"{rows / wall / 1e6:.2f} M a second of wall time ({rows:,} rows)"
+    )
+
+
 def asking(root: Path, count: int) -> None:
     """Print what ten million trades take on disk, and what bars of them cost."""
     part = min(count, 1_000_000)
@@ -145,6 +170,7 @@ def main() -> None:
     root = Path(tempfile.mkdtemp(prefix="bench-store-"))
     try:
         compacting(root)
+        whole_way(root)
         asking(root, count)
         merging(root)
     finally:

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -31,16 +33,20 @@ from crossfeed.store.schema import KINDS, VERSION
 __all__ = [
     "Commit",
     "StoredFile",
+    "at_once",
     "check_source",
     "folder_of",
     "name_of",
     "publish",
     "read_commits",
-    "sync_folder",
     "text_of",
     "write_whole",
 ]
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+AT_ONCE: Final = 4
+"""Files written or waited for at the same time."""
 COMMIT_BYTES_MAX: Final = 256 << 20
 COMMITS_MAX: Final = 1_000_000
 LISTINGS_MAX: Final = 100
@@ -174,19 +180,36 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def publish(staged: Path, target: Path) -> None:
-    """Give a finished file its final name, surviving a power cut. An existing one is replaced."""
-    sync_file(staged)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staged.replace(target)
-    sync_folder(target.parent)
+def at_once(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Do what mostly waits for the disk, or compresses, with several items at a time."""
+    with ThreadPoolExecutor(AT_ONCE, "crossfeed-store") as pool:
+        return list(pool.map(work, items))
+
+
+def publish(moves: Mapping[Path, Path], root: Path) -> None:
+    """Give finished files their final names below `root`, surviving a power cut.
+
+    No name appears before the disk has the content; existing files are replaced. Waiting for the
+    disk for all of them at once takes a tenth of the time of one after the other: a segment of
+    200 symbols brings 400 files, each of which would be two waits of 4 ms.
+
+    Args:
+        moves: Where each file lies -> where it goes.
+        root: The folder above all of the latter.
+    """
+    at_once(sync_file, moves)
+    for staged, target in moves.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(target)
+    folders = {each for target in moves.values() for each in target.parents}
+    at_once(sync_folder, sorted(each for each in folders if each.is_relative_to(root)))
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file so that it has either all of `data` or its former content."""
     staged = path.with_name(f".{path.name}.new")
     staged.write_bytes(data)
-    publish(staged, path)
+    publish({staged: path}, path.parent)
 
 
 def read_commits(root: Path, *, with_replaced: bool = False) -> list[Commit]:

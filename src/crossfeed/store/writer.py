@@ -27,12 +27,12 @@ from crossfeed.store.columns import KIND_OF, Rows, rows_of, take
 from crossfeed.store.layout import (
     Commit,
     StoredFile,
+    at_once,
     check_inside,
     check_source,
     folder_of,
     publish,
     read_commits,
-    sync_folder,
     write_whole,
 )
 from crossfeed.store.packages import package
@@ -278,9 +278,8 @@ class SourceWriter:
             StoreError: They cannot be written.
         """
         self._lay_down(1)
-        for days in self._parts.values():
-            for _, parts in sorted(days.items()):
-                self.stage(*parts.joined())
+        parts = [days[day] for days in self._parts.values() for day in sorted(days)]
+        self._stage([each.joined() for each in parts])
         self._forget()
 
     def _forget(self) -> None:
@@ -335,11 +334,10 @@ class SourceWriter:
         root = self._store.root
         intent = root / "commits" / f"{self._source}.intent"
         with _told(root):
-            write_whole(intent, msgspec.json.encode([file.path for file in self._files]))
-            for file in self._files:
-                publish(self._staged(file.path), check_inside(root, file.path))
-            for folder in sorted({(root / file.path).parent.parent for file in self._files}):
-                sync_folder(folder)
+            paths = [file.path for file in self._files]
+            write_whole(intent, msgspec.json.encode(paths))
+            moves = {self._staged(path): check_inside(root, path) for path in paths}
+            publish(moves, root.resolve())
             # Two halves of one class.
             self._store._adopt(commit)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             intent.unlink()
@@ -379,18 +377,33 @@ class SourceWriter:
                 files[day] = FileParts(kind, venue, symbol, _date(day))
             files[day].add(part, times[chosen])
 
-    def stage(self, like: StoredFile, table: Any) -> StoredFile:  # noqa: ANN401 - pyarrow
-        """Write a table as a staged file; return `like` with its path and size filled in."""
-        folder = folder_of(like.kind, like.venue, like.symbol, like.date)
-        path = f"{folder}/{self._source}-{len(self._files)}.parquet"
-        staged = self._staged(path)
-        with _told(self._store.root):
-            staged.parent.mkdir(parents=True, exist_ok=True)
-            package("pyarrow.parquet").write_table(
-                table, staged, row_group_size=ROW_GROUP_ROWS, **encodings(like.kind)
-            )
-            self._files.append(replace(like, path=path, bytes=staged.stat().st_size))
+    def stage(self, about: StoredFile, table: Any) -> StoredFile:  # noqa: ANN401 - pyarrow
+        """Write a table as a staged file; return `about` with its path and size filled in.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        self._stage([(about, table)])
         return self._files[-1]
+
+    def _stage(self, tables: Sequence[tuple[StoredFile, Any]]) -> None:
+        """Write tables, several at a time: compressing needs no lock of the interpreter."""
+        named: list[tuple[StoredFile, Any]] = []
+        for number, (about, table) in enumerate(tables, len(self._files)):
+            folder = folder_of(about.kind, about.venue, about.symbol, about.date)
+            path = f"{folder}/{self._source}-{number}.parquet"
+            named.append((replace(about, path=path), table))
+        with _told(self._store.root):
+            self._files += at_once(self._encode, named)
+
+    def _encode(self, named: tuple[StoredFile, Any]) -> StoredFile:
+        about, table = named
+        staged = self._staged(about.path)
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        package("pyarrow.parquet").write_table(
+            table, staged, row_group_size=ROW_GROUP_ROWS, **encodings(about.kind)
+        )
+        return replace(about, bytes=staged.stat().st_size)
 
 
 def _date(day: int) -> str:
