@@ -18,23 +18,28 @@ from crossfeed.transport.canary import AdmissionLimits
 from crossfeed.transport.config import WebSocketConfig
 from crossfeed.transport.gate import VenueGate
 from crossfeed.transport.http import HttpClient
+from crossfeed.transport.limits import SendBudget
 from crossfeed.transport.listener import FrameListener
 from crossfeed.transport.manager import WebSocketManager
+from crossfeed.transport.reconnect import Refusal
 from crossfeed.transport.rest_budget import RestBudget
 from crossfeed.transport.state import ConnectionState
-from crossfeed.venues.base import Codec, Endpoint, Venue
+from crossfeed.venues.base import Codec, Endpoint, Limits, Venue
 
 if TYPE_CHECKING:
     from crossfeed.runtime.pipeline import PureCore
     from crossfeed.runtime.session import Session
 
-__all__ = ["Links"]
+__all__ = ["Links", "make_send_budget"]
 
 log = logging.getLogger("crossfeed.session")
 
 FAILURES_PER_ADDRESS = 2
 READY_DEADLINE_S = 10.0
 READY_POLL_S = 0.05
+SEND_JITTER_S = 0.25
+"""Messages bunch up on their way (a resent packet, a busy host): what left within a window may
+arrive within one that is this much shorter."""
 
 
 class Links:
@@ -64,6 +69,7 @@ class Links:
         self.rest_budget = RestBudget(limits.rest_weight_max, limits.rest_window_s)
         self._rotating: list[Connection] = []
         self.gate = VenueGate(AdmissionLimits(windows=windows), clock=clock, random=random)
+        self._shared_budget = make_send_budget(limits) if limits.is_send_shared else None
 
     def ws_url(self, codec: Codec, wants: Sequence[Want], place: int = 0) -> str:
         """Return the address of a connection that is to carry `wants`.
@@ -127,8 +133,9 @@ class Links:
             breaker_cooldown_max_s=max(settings.breaker_cooldown_s, 60.0),
             open_timeout_s=settings.connect_deadline_s,
             frame_bytes_max=limits.frame_bytes_max,
-            send_limit=limits.sends_max,
-            send_window_s=limits.send_window_s,
+            close_code_meanings=dict.fromkeys(
+                self.venue.profile.passing_close_codes, Refusal.PASSING
+            ),
             proxy=settings.proxy,
             tls_ca_file=settings.ca_file,
         )
@@ -137,6 +144,7 @@ class Links:
             clock=self.clock,
             random=self.random,
             gate=self.gate,
+            send_budget=self._shared_budget or make_send_budget(limits),
             listener_factory=listener_factory() or FrameListener,
         )
         connection = Connection(session, name, manager, core)
@@ -237,6 +245,15 @@ class Links:
             await connection.manager.close()
             msg = f"not connected and subscribed within {deadline_s:g} s: {cause}"
             raise DeadlineError(msg, limit_s=deadline_s, where=connection.name) from error
+
+
+def make_send_budget(limits: Limits) -> SendBudget:
+    """Make the budget that keeps a venue's message limits where they are counted: at the venue."""
+    return SendBudget(
+        limit=limits.sends_max,
+        window_s=limits.send_window_s + SEND_JITTER_S,
+        spacing_s=limits.send_spacing_s,
+    )
 
 
 def _endpoint(venue: Venue, settings: FeedSettings) -> Endpoint:

@@ -11,6 +11,7 @@ from crossfeed.simulator.http import Request, Response
 from crossfeed.simulator.injector import FaultInjector
 from crossfeed.simulator.instruments import Instrument
 from crossfeed.simulator.ledger import Chain, Ledger
+from crossfeed.simulator.limits import SlidingWindow
 from crossfeed.simulator.market import Market
 from crossfeed.simulator.session import Session
 
@@ -76,6 +77,7 @@ class Exchange:
         self.ledger = ledger
         self.scheduler = world.scheduler
         self.sessions: dict[int, Session] = {}
+        self._messages: dict[str, SlidingWindow] = {}
         self.boards: dict[str, Board] = {}
         self.injector: FaultInjector | None = None
         self.system = "online"
@@ -108,6 +110,8 @@ class Exchange:
             return refusal
         self._numbers += 1
         session = self.open_session(self._numbers, request, now_ns)
+        if session.rules.are_messages_shared and session.messages is not None:
+            session.messages = self._messages.setdefault(peer, session.messages)
         self.sessions[session.number] = session
         self.ledger.log_connection(self.name, session.number, "accepted", now_ns)
         session.on_open(now_ns)

@@ -26,6 +26,8 @@ class SessionRules(msgspec.Struct, frozen=True, kw_only=True):
     #: Client messages (data, pings, pongs) allowed in any `message_span_s` seconds.
     message_count: int | None = None
     message_span_s: float = 1.0
+    #: They are counted over all connections of an address, not one by one.
+    are_messages_shared: bool = False
     #: Server pings: distance, and how long the pong may take.
     ping_every_s: float | None = None
     pong_within_s: float = 60.0
@@ -66,7 +68,8 @@ class Session:
         self.is_deaf = False
         self.pongs_expected: list[bytes] = []
         rules = self.rules
-        self._window = (
+        #: Counts client messages, None if nobody does; the exchange may give one for several.
+        self.messages = (
             SlidingWindow(rules.message_count, rules.message_span_s)
             if rules.message_count is not None
             else None
@@ -97,7 +100,7 @@ class Session:
             code = int.from_bytes(frame.payload[:2], "big") if len(frame.payload) > 1 else 1000
             self.out.append(Close(code))
             return
-        if self._window is not None and not self._window.hit(now_ns):
+        if self.messages is not None and not self.messages.hit(now_ns):
             self.exchange.violation("message rate")
             self.close(self.rules.rate_close_code, self.rules.rate_reason, now_ns)
             return

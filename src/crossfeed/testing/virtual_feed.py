@@ -29,6 +29,7 @@ from crossfeed.model.output import Output
 from crossfeed.model.ports import RandomSource
 from crossfeed.model.sequencing import SnapshotSource
 from crossfeed.model.trust import Trust
+from crossfeed.runtime.links import make_send_budget
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.runtime.recording import FeedTap, make_streams
 from crossfeed.runtime.session import PROVEN_BY_HEARTBEAT
@@ -105,6 +106,7 @@ class VirtualFeed:
         limits = self.venue.profile.limits
         windows = ((limits.connects_max, limits.connect_window_s),)
         self.admission = Admission(AdmissionLimits(windows=windows), random)
+        self.send_budget = make_send_budget(limits) if limits.is_send_shared else None
         self._weights = WeightWindow(limits.rest_weight_max, limits.rest_window_s)
         self._held_until_ns = 0
         self._number = 0

@@ -11,12 +11,12 @@ from crossfeed.model.commands import Want
 from crossfeed.model.output import Output
 from crossfeed.runtime.gates import Pulse
 from crossfeed.runtime.line_parts import watch_streams
+from crossfeed.runtime.links import make_send_budget
 from crossfeed.runtime.pipeline import PureCore
 from crossfeed.simulator.memory import MemoryLink, RefusedHandshake
 from crossfeed.simulator.outgoing import Close, RawBytes
-from crossfeed.transport.limits import SlidingWindow
 from crossfeed.transport.listener import OnFrame
-from crossfeed.transport.reconnect import Backoff, ReconnectPolicy
+from crossfeed.transport.reconnect import Backoff, ReconnectPolicy, Refusal
 
 if TYPE_CHECKING:
     from crossfeed.testing.virtual_feed import VirtualFeed
@@ -57,8 +57,9 @@ class VirtualLine:
         self._rotate_due_ns = 0
         settings, limits = feed.settings, feed.venue.profile.limits
         backoff = Backoff(base_s=settings.reconnect_base_s, cap_s=settings.reconnect_cap_s)
-        self._policy = ReconnectPolicy(backoff, feed.random)
-        self._sends = SlidingWindow(limits.sends_max, limits.send_window_s)
+        passing = dict.fromkeys(feed.venue.profile.passing_close_codes, Refusal.PASSING)
+        self._policy = ReconnectPolicy(backoff, feed.random, close_codes=passing)
+        self._sends = feed.send_budget or make_send_budget(limits)
         self._send_due_ns = 0
         tap = feed.tap
         self._record: OnFrame = _nothing if tap is None else tap.frames(name, _nothing)
@@ -182,7 +183,7 @@ class VirtualLine:
         link, mono_ns = self.link, self._world.mono_ns()
         if link is None:
             return
-        wait_ns = max(self._sends.wait_ns(mono_ns), self._send_due_ns - mono_ns, 0)
+        wait_ns = max(self._sends.message_wait_ns(mono_ns), self._send_due_ns - mono_ns, 0)
         self._sends.record(mono_ns + wait_ns)
         self._send_due_ns = mono_ns + wait_ns
 

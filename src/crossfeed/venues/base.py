@@ -50,6 +50,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         streams_per_connection: Streams on one connection; 0 where none is known.
         params_per_message: Streams in one subscribe message.
         sends_max: Client messages (pongs included) in any `send_window_s`.
+        send_spacing_s: Messages go out at least this far apart; 0: no rule.
+        is_send_shared: They are counted over all connections of an address, not one by one.
         connects_max: Connection attempts in any `connect_window_s`.
         rest_weight_max: REST weight in any `rest_window_s`.
         subscribe_deadline_s: A subscription must be sent this soon after connecting; 0: no rule.
@@ -64,6 +66,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     params_per_message: int = 200
     sends_max: int = 5
     send_window_s: float = 1.0
+    send_spacing_s: float = 0.0
+    is_send_shared: bool = False
     connects_max: int = 100
     connect_window_s: float = 300.0
     rest_weight_max: int = 10
@@ -119,6 +123,8 @@ class Profile(Struct, frozen=True, kw_only=True):
         auction_states: States in which orders gather without being matched, so that a crossed book
             is real: values of `VenueStatus.system` or of a product's `status`, or names of the
             product's own flags.
+        passing_close_codes: Close codes after which the venue may be tried again as after any loss,
+            though others refuse for good with them (1008).
         quote_order: Quote currencies that stand in for USD where the venue lists no USD pair.
         documents: Links to the documents the facts were read in, with dates.
     """
@@ -131,6 +137,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     quotes_from: str
     closed_states: tuple[str, ...] = ()
     auction_states: tuple[str, ...] = ()
+    passing_close_codes: frozenset[int] = frozenset()
     quote_order: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
 

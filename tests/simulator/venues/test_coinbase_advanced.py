@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crossfeed.simulator.framing import Opcode
 from crossfeed.simulator.memory import MemorySimulator
+from crossfeed.simulator.outgoing import Close
 
 S = 1_000_000_000
 VENUE = "coinbase_advanced"
@@ -40,6 +42,16 @@ def test_snapshots_precede_the_list(room):
     assert messages(link)[-1]["events"][0]["subscriptions"]["heartbeats"] == ["heartbeats"]
     subscribe(link, "market_trades", ["ETH-USD"], "unsubscribe")
     assert messages(link)[-1]["events"][0]["subscriptions"]["market_trades"] == ["BTC-USD"]
+
+
+def test_eight_messages_a_second_over_all_connections_of_an_address(room):
+    links = [room.connect(VENUE) for _ in range(3)]
+    for number in range(8):
+        links[number % 2].send(b"x", Opcode.PING)
+    assert [link.end for link in links] == [None, None, None]
+    links[2].send(b"x", Opcode.PING)
+    assert links[2].end == Close(1008, "rate limit exceeded")
+    assert room.ledger.violations[VENUE, "message rate"] == 1
 
 
 def test_one_counter_over_all_channels(room):

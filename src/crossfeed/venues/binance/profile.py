@@ -76,6 +76,8 @@ _LIMITS: Final = Limits(
     # messages. One of them is kept for the pong that answers the server's ping.
     sends_max=4,
     send_window_s=1.0,
+    # A burst after a pause could still meet the messages before it: evenly, as its clients do.
+    send_spacing_s=0.3,
     # web-socket-streams.md: 300 connections per attempt every 5 minutes per IP.
     connects_max=300,
     connect_window_s=300.0,
@@ -163,6 +165,9 @@ PROFILE: Final = Profile(
     channels=_CHANNELS,
     quotes_from="book_ticker",
     # binance.com lists no USD pairs; the founding document maps BTC/USD to BTCUSDT.
+    # No close code is documented. 1008 is about this connection (too many messages, a late pong, a
+    # slow reader), as other clients' notes have it: what is refused for good is refused in a reply.
+    passing_close_codes=frozenset({1008}),
     quote_order=("USDT", "USDC", "FDUSD"),
     documents=(
         _STREAMS,

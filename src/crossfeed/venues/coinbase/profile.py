@@ -58,6 +58,7 @@ LIMITS: Final = Limits(
     # "100 messages a second per IP" (websocket-feed/rate-limits).
     sends_max=100,
     send_window_s=1.0,
+    is_send_shared=True,
     # "8 requests a second per IP, bursts of 20" (websocket-feed/rate-limits); no burst here.
     connects_max=8,
     connect_window_s=1.0,
@@ -150,6 +151,9 @@ PROFILE: Final = Profile(
     # Flags of a product. "The book may look crossed in auctions" (websocket-feed/channels,
     # auction feed); while post_only nothing is matched (`status`, the same page).
     auction_states=("auction_mode", "post_only"),
+    # No close code is documented. 1008 is about this connection (too many messages, a late pong, a
+    # slow reader), as other clients' notes have it: what is refused for good is refused in a reply.
+    passing_close_codes=frozenset({1008}),
     quote_order=("USDC", "USDT"),
     documents=(
         f"https://{_SITE}/websocket-feed/overview ({_CHECKED})",

@@ -177,6 +177,9 @@ PROFILE: Final = Profile(
     closed_states=("maintenance",),
     # Of the system and of a pair: orders are taken, nothing is matched (status, instrument).
     auction_states=("post_only",),
+    # No close code is documented. 1008 is about this connection (too many messages, a late pong, a
+    # slow reader), as other clients' notes have it: what is refused for good is refused in a reply.
+    passing_close_codes=frozenset({1008}),
     documents=DOCUMENTS,
 )
 

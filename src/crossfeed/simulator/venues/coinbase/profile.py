@@ -25,10 +25,11 @@ __all__ = [
     "list_pair",
 ]
 
-#: One connection: a subscribe within 5 s, at most 100 messages a second.
+#: A subscribe within 5 s; at most 100 messages a second and address.
 RULES = SessionRules(
     message_count=100,
     message_span_s=1.0,
+    are_messages_shared=True,
     subscribe_within_s=5.0,
     slow_close_code=CloseCode.POLICY,
     slow_reason="ErrSlowConsume",

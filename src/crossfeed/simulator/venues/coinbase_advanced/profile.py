@@ -10,10 +10,11 @@ from crossfeed.simulator.session import SessionRules
 
 __all__ = ["CHANNELS", "CONNECTS", "IDLE_S", "REST_LIMIT", "RULES"]
 
-#: A subscribe within 5 s; unauthenticated clients 8 messages a second.
+#: A subscribe within 5 s; unauthenticated clients 8 messages a second and address.
 RULES = SessionRules(
     message_count=8,
     message_span_s=1.0,
+    are_messages_shared=True,
     subscribe_within_s=5.0,
     slow_reason="slow consumer",
     rate_reason="rate limit exceeded",
