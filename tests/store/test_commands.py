@@ -305,3 +305,41 @@ def test_recordings_that_are_none(
     assert said in error
     assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "is gone"), (b"PAR1", "has 4 bytes, not")])
+def test_lost_file_is_named(
+    folder: Path, fill: Fill, capsys: pytest.CaptureFixture[str], content: bytes | None, said: str
+) -> None:
+    """Deleted or cut off: which file, and what to do; doing that brings it back."""
+    fill(trade(1))
+    (file,) = folder.rglob("*.parquet")
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    out = str(folder.parent / "x.csv")
+    for words in (["query"], ["query", "FROM trades"], ["export", "trades", "--out", out]):
+        assert main([*words, "--store", str(folder)]) == 1
+        error = capsys.readouterr().err
+        assert f"{file.name} {said}" in error
+        assert "delete commits/run-1.json" in error
+        assert error.count("\n") == 1
+    (folder / "commits" / "run-1.json").unlink()
+    assert fill(trade(1)).trades().num_rows == 1
+
+
+def test_what_is_no_journal_is_told(
+    tmp_path: Path, folder: Path, fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A store, an empty folder, files that are no segments: nothing is passed over in silence."""
+    fill(trade(1))
+    assert main(["compact", str(folder), "--store", str(tmp_path / "new")]) == 1
+    assert "a store, not a journal" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    assert main(["compact", str(journal), "--store", str(folder)]) == 0
+    assert "nothing was recorded" in capsys.readouterr().out
+    (journal / "segment-0000000003.cfj").write_text("rubbish")
+    assert main(["compact", str(journal), "--store", str(folder)]) == 0
+    assert "left out: segment-0000000003.cfj" in capsys.readouterr().out

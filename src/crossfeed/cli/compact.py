@@ -32,6 +32,7 @@ __all__ = ["Compaction", "rare_collections", "run_compact"]
 
 
 LOOK_S: Final = 5.0
+NAMED_MAX: Final = 5
 COLLECT_OBJECTS: Final = 100_000
 INSTRUMENTS: Final = int(RecordKind.INSTRUMENTS)
 _BOOKS: Final = frozenset({BookDelta, BookSnapshot, DepthDelta})
@@ -57,6 +58,7 @@ class Compaction(PlayerHooks):
         segments: The sealed segments, in the order of recording, when it last looked.
         missing: Those of them that were not in the store then.
         open: Segments that were still being written.
+        unreadable: Files under the names of sealed segments that have no head to be read.
     """
 
     def __init__(self, journal: str | Path) -> None:
@@ -65,6 +67,7 @@ class Compaction(PlayerHooks):
         self.segments: list[Segment] = []
         self.missing: list[Segment] = []
         self.open = 0
+        self.unreadable: list[str] = []
         self._journal = journal
         self._player = Player(journal, self)
         self._played = 0
@@ -88,8 +91,18 @@ class Compaction(PlayerHooks):
             JournalError: There is no journal.
         """
         journal = Journal(self._journal)
-        self.segments = list(_sealed(journal))
-        self.open = sum(each.state == "open" for each in journal.segments())
+        listed = journal.segments()
+        self.unreadable, self.segments = [], []
+        for each in listed:
+            if each.state == "sealed":
+                try:
+                    head = journal.head(each)
+                except JournalError:
+                    self.unreadable.append(Path(each.path).name)
+                    continue
+                source = f"{head.run.hex()}-{each.number:010d}"
+                self.segments.append(Segment(each.number, head.run, source))
+        self.open = sum(each.state == "open" for each in listed)
         self.missing = [each for each in self.segments if not store.has(each.source)]
         return len(self.missing)
 
@@ -199,16 +212,6 @@ class Compaction(PlayerHooks):
         return number
 
 
-def _sealed(journal: Journal) -> Iterator[Segment]:
-    for segment in journal.segments():
-        if segment.state == "sealed":
-            try:
-                head = journal.head(segment)
-            except JournalError:
-                continue  # no head, nothing readable: the journal's own recovery reports it
-            yield Segment(segment.number, head.run, f"{head.run.hex()}-{segment.number:010d}")
-
-
 def run_compact(
     journal: Path, store: Path, *, is_merging: bool = True, follows: bool = False, is_json: bool
 ) -> int:
@@ -227,6 +230,8 @@ def run_compact(
     """
     if not journal.is_dir():
         raise JournalError(f"{journal}: no journal here")
+    if (journal / "commits").is_dir() and not Journal(journal).segments():
+        raise JournalError(f"{journal}: a store, not a journal")
     compaction, plans = Compaction(journal), list[MergePlan]()
     if not follows:
         _compact(compaction, store, plans, is_merging=is_merging)
@@ -277,17 +282,20 @@ def rare_collections() -> Generator[None]:
 
 
 def _report(compaction: Compaction, plans: Sequence[MergePlan], *, is_json: bool) -> None:
-    commits = compaction.commits
+    commits, done = compaction.commits, {commit.source for commit in compaction.commits}
+    missing = {each.source for each in compaction.missing}
     left_out: dict[str, int] = {}
     for commit in commits:
         for name, count in commit.left_out.items():
             left_out[name] = left_out.get(name, 0) + count
     figures: dict[str, Any] = {
         "segments": len(commits),
-        "already_stored": max(0, len(compaction.segments) - len(commits)),
+        "already_stored": sum(s.source not in done | missing for s in compaction.segments),
+        "not_stored": len(missing - done),
         "rows": sum(commit.rows for commit in commits),
         "bytes": sum(file.bytes for commit in commits for file in commit.files),
         "open": compaction.open,
+        "unreadable": len(compaction.unreadable),
         "damages": compaction.damages,
         "refused": sum(commit.refused for commit in commits),
         "left_out": left_out,
@@ -315,6 +323,14 @@ def _report(compaction: Compaction, plans: Sequence[MergePlan], *, is_json: bool
             f"{compaction.open} still being written: stored when the recorder seals it "
             "(at its end, or as --segment-minutes and --segment-mb say)"
         )
+    if figures["not_stored"]:
+        print(f"{figures['not_stored']} not stored yet: the next run goes on with them")
+    if compaction.unreadable:
+        names = compaction.unreadable
+        more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+        print(f"not readable, and left out: {', '.join(names[:NAMED_MAX])}{more}")
+    elif not compaction.segments and not compaction.open:
+        print("nothing was recorded in that journal yet")
     if figures["damages"]:
         print(f"damaged, and marked as gaps: {figures['damages']:,} ranges of the journal")
     if left_out:

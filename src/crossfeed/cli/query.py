@@ -47,7 +47,8 @@ def form_of(out: Path, form: str, known: Sequence[str]) -> str:
     chosen = form or SUFFIXES.get(out.suffix, "")
     if not chosen:
         raise ConfigError(
-            f"{out.name!r} does not tell a format: {', '.join(SUFFIXES)}, or", field="--format"
+            f"{out.name!r} does not tell a format: {', '.join(SUFFIXES)}; name one",
+            field="--format",
         )
     if chosen not in known:
         raise ConfigError(f"{chosen!r} is no format: {', '.join(known)}", field="--format")

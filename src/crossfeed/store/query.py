@@ -102,14 +102,7 @@ class Store:
         Raises:
             StoreError: The store is damaged.
         """
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                self._load()
-            except StoreError as error:
-                if not left or not self._has_moved(error):
-                    raise
-            else:
-                return
+        self._tried(self._load, lambda: None)
 
     def _load(self) -> None:
         self._commits = read_commits(self.root)
@@ -129,6 +122,22 @@ class Store:
         """Say whether an error comes from files that a merge has deleted meanwhile."""
         is_about_files = isinstance(error.__cause__, self._duckdb.IOException)
         return is_about_files and not all((self.root / each.path).exists() for each in self.files())
+
+    def _explained(self, error: StoreError) -> StoreError:
+        """Return the error, or the file that explains it: gone, or not as long as it was."""
+        about_files = (self._duckdb.IOException, self._duckdb.InvalidInputException)
+        if isinstance(error.__cause__, about_files):
+            for commit in self._commits:
+                for file in commit.files:
+                    path = self.root / file.path
+                    size = path.stat().st_size if path.exists() else -1
+                    if size != file.bytes:
+                        what = "is gone" if size < 0 else f"has {size:,} bytes, not {file.bytes:,}"
+                        return StoreError(
+                            f"{path} {what}: restore it; or delete commits/{commit.source}.json "
+                            "and compact (or import) once more what it was made of"
+                        )
+        return error
 
     def files(self, kind: str | None = None) -> list[StoredFile]:
         """Return the stored files of one kind, or all."""
@@ -173,8 +182,7 @@ class Store:
         venue: str | None = None,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return what `rows` does, in batches; see `stream`."""
-        order = self._order(kind)
-        return self._select(kind, symbol, start, end, venue, order=order, batch_rows=BATCH_ROWS)
+        return self._select(kind, symbol, start, end, venue, batch_rows=BATCH_ROWS)
 
     def _check_query(self, query: str) -> None:
         try:
@@ -184,11 +192,6 @@ class Store:
         select = self._duckdb.StatementType.SELECT
         if len(statements) != 1 or statements[0].type != select:
             raise StoreError("query: one SELECT (or WITH ... SELECT), the store is read-only")
-
-    def _order(self, kind: str) -> str:
-        if kind not in KINDS:
-            raise ConfigError(f"no kind {kind!r}: {', '.join(KINDS)}", field="kind")
-        return ORDERS[kind]
 
     def trades(
         self,
@@ -206,7 +209,7 @@ class Store:
             UnknownVenueError: Nothing of that venue is.
             StoreError: A file is damaged.
         """
-        return self._select("trades", symbol, start, end, venue, order=ORDERS["trades"])
+        return self._select("trades", symbol, start, end, venue)
 
     def quotes(
         self,
@@ -217,7 +220,7 @@ class Store:
         venue: str | None = None,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return best bids and asks in the order of time; see `trades`."""
-        return self._select("quotes", symbol, start, end, venue, order=ORDERS["quotes"])
+        return self._select("quotes", symbol, start, end, venue)
 
     def rows(
         self,
@@ -233,7 +236,7 @@ class Store:
         Raises:
             ConfigError: No such kind, or what `trades` raises.
         """
-        return self._select(kind, symbol, start, end, venue, order=self._order(kind))
+        return self._select(kind, symbol, start, end, venue)
 
     def contents(self) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Return what is there: rows, bytes, first and last time by kind, venue, symbol and day."""
@@ -410,29 +413,33 @@ class Store:
         end: Moment | None,
         venue: str | None,
         *,
-        order: str,
         batch_rows: int = 0,
     ) -> Any:  # noqa: ANN401 - pyarrow brings no types
+        if kind not in KINDS:
+            raise ConfigError(f"no kind {kind!r}: {', '.join(KINDS)}", field="kind")
         self._check(symbol, venue)
         where, values = conditions(symbol, start, end, venue)
 
         def ask() -> Any:  # noqa: ANN401 - pyarrow brings no types
             files = choose(self._files[kind], symbol, *span_ns(start, end), venue)
             source = kind_select(self.root, kind, files)
-            asked = f"SELECT * FROM ({source}){where} ORDER BY {order}"  # noqa: S608
+            asked = f"SELECT * FROM ({source}){where} ORDER BY {ORDERS[kind]}"  # noqa: S608
             return self._run(asked, values, batch_rows)
 
         return self._current(ask)
 
     def _current(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - pyarrow brings no types
         """Ask; once more where a merge has deleted files that were there when this was opened."""
+        return self._tried(ask, self.refresh)
+
+    def _tried(self, ask: Callable[[], Any], again: Callable[[], object]) -> Any:  # noqa: ANN401 - pyarrow brings no types
         for left in reversed(range(ATTEMPTS)):
             try:
                 return ask()
             except StoreError as error:
                 if not left or not self._has_moved(error):
-                    raise
-                self.refresh()
+                    raise self._explained(error) from error.__cause__
+                again()
         raise AssertionError("the last attempt returns or raises")
 
     def _check(self, symbol: str | None, venue: str | None) -> None:
