@@ -41,6 +41,8 @@ def assert_one_line(code: int, err: str, wanted: int, *words: str) -> None:
         ("sim --control-port 99999", ["control_port", "99999"]),
         ("sim --faults nosuch", ["faults", "nosuch"]),
         ("sim BTCUSD", ["BTCUSD"]),
+        ("faultproxy 127.0.0.1:1 --port 99999", ["port", "99999"]),
+        ("faultproxy 127.0.0.1:1 --seconds nan", ["seconds", "nan"]),
         ("config check", ["--file"]),
         ("config check --file nowhere.toml", ["nowhere.toml", "No such file"]),
         ("config show --file nowhere.toml", ["nowhere.toml"]),

@@ -8,12 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfeed.errors import CorruptRecordError, CrossfeedError, JournalError
+from crossfeed.errors import (
+    CorruptRecordError,
+    CrossfeedError,
+    JournalError,
+    UnsupportedVersionError,
+)
 from crossfeed.journal.compression import Codec
 from crossfeed.journal.folder import list_segments, segment_name
 from crossfeed.journal.format import (
     BLOCK_HEAD_BYTES,
     HEADER_BYTES,
+    VERSION,
     BlockHead,
     SegmentHead,
     encode_block,
@@ -33,6 +39,12 @@ def put(folder: Path, data: bytes, number: int = 1) -> Path:
     path = folder / segment_name(number)
     path.write_bytes(data)
     return path
+
+
+def later_version(number: int = 1) -> bytes:
+    """Return the head of a segment that a later build has written."""
+    head = SegmentHead(number=number, run=RUN, wall_ns=5, mono_ns=6, version=VERSION + 1)
+    return encode_head(head)
 
 
 def read(path: Path) -> tuple[list[int], SegmentReader]:
@@ -234,6 +246,31 @@ def test_journal_reads_segments_in_order_and_filters(tmp_path: Path) -> None:
     assert numbers(journal.records(first_segment=2)) == [0, 1, 2]
     assert list(journal.records(kinds=[RecordKind.CLOSE])) == []
     assert journal.head(journal.segments()[1]).number == 2
+
+
+@pytest.mark.fault("F03")
+def test_segments_that_are_gone_are_named(tmp_path: Path) -> None:
+    """Those set aside are none: nothing could be read in them."""
+    for number in (2, 3, 6, 8):
+        put(tmp_path, segment_bytes(1, 3, number=number), number)
+    put(tmp_path, b"").rename(tmp_path / (segment_name(7) + ".bad"))
+    journal = Journal(tmp_path)
+    assert len(numbers(journal.records())) == 12
+    (gone,) = [each for each in journal.damages if each.reason == "segments missing"]
+    assert gone.path == str(tmp_path / segment_name(4))
+    assert gone.after_ns == journal.damages[0].after_ns > 0
+
+
+def test_folder_in_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
+    put(tmp_path, b"nothing")
+    with pytest.raises(CorruptRecordError, match="no journal segment"):
+        Journal(tmp_path).span()
+    put(tmp_path, later_version(number=2), 2)
+    put(tmp_path, b"").unlink()
+    with pytest.raises(UnsupportedVersionError, match="version 2; this build reads up to 1"):
+        Journal(tmp_path).span()
+    put(tmp_path, segment_bytes(1, 3, number=3), 3)
+    assert Journal(tmp_path).span()[0] > 0
 
 
 def test_segment_sealed_while_it_is_listed_is_still_found(

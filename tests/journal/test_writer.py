@@ -12,14 +12,22 @@ import pytest
 
 from crossfeed.errors import ConfigError, JournalError, JournalLockedError
 from crossfeed.journal.files import Files
-from crossfeed.journal.folder import LOCK_NAME, list_segments
+from crossfeed.journal.folder import LOCK_NAME, list_segments, segment_name
+from crossfeed.journal.format import VERSION, SegmentHead, encode_head
 from crossfeed.journal.options import JournalOptions
 from crossfeed.journal.reader import Journal, SegmentReader
 from crossfeed.journal.records import REPEATED, Record, RecordKind, encode_json
 from crossfeed.journal.recovery import recover_folder
 from crossfeed.journal.writer import NICENESS, JournalWriter
 from crossfeed.runtime.clock import SystemClock
-from crossfeed.testing.journal import FaultyFiles, numbered, numbers, segment_bytes, wait_until
+from crossfeed.testing.journal import (
+    RUN,
+    FaultyFiles,
+    numbered,
+    numbers,
+    segment_bytes,
+    wait_until,
+)
 
 SOURCE = b"sim/sim-1"
 
@@ -225,6 +233,24 @@ def test_disk_full_loses_nothing_that_fits_the_queue(make_writer, folder, partia
     assert numbers(records) == list(range(30))
     assert journal.losses == []
     assert set(states(folder)) == {"sealed"}
+
+
+@pytest.mark.fault("F04")
+def test_what_a_full_disk_never_takes_is_lost_and_counted(make_writer):
+    files = FaultyFiles()
+    writer = make_writer(files)
+    put(writer, 0, 10)
+    assert wait_until(lambda: writer.stats().records == 10)
+    for operation in ("write", "create"):
+        files.failing[operation] = errno.ENOSPC
+    records = list(numbered(10, 10))
+    assert all(writer.intake.put(record) for record in records)
+    assert wait_until(lambda: writer.stats().failures >= 1)
+    assert writer.stats().lost_records == 0, "it may go on yet"
+    assert not writer.close()
+    stats = writer.stats()
+    assert (stats.lost_records, stats.lost_bytes) == (10, sum(map(len, records)))
+    assert "Errno" not in stats.failure
 
 
 @pytest.mark.fault("F04", "P08")
@@ -437,6 +463,20 @@ def test_segment_with_nothing_readable_is_set_aside(make_writer, folder):
 
 
 @pytest.mark.fault("F08")
+def test_what_a_later_build_left_open_stays_as_it_is(folder, make_writer):
+    folder.mkdir()
+    head = SegmentHead(number=1, run=RUN, wall_ns=5, mono_ns=6, version=VERSION + 1)
+    left = folder / segment_name(1, is_open=True)
+    left.write_bytes(encode_head(head) + b"what this build cannot read")
+    writer = make_writer()
+    assert writer.recovered == []
+    writer.close()
+    assert left.read_bytes().endswith(b"cannot read")
+    assert sorted(path.name for path in folder.glob("segment-*")) == [
+        left.name, segment_name(2),
+    ]  # fmt: skip
+
+
 def test_recovery_never_overwrites_a_sealed_segment(folder):
     folder.mkdir()
     (folder / "segment-0000000001.cfj").write_bytes(b"x")

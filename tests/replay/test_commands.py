@@ -15,18 +15,19 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from crossfeed.cli.record import Plan, RecordOptions
+from crossfeed.cli.record import Plan, RecordOptions, run_record
 from crossfeed.cli.record import line_of as line_of_recording
 from crossfeed.cli.record_sinks import RecordSinks
 from crossfeed.cli.replay import ReplayOptions, ReplayRun, run_replay, speed_of
 from crossfeed.cli.replay_view import ReplayMonitor, line_of, render
 from crossfeed.clients.replay import Replay
-from crossfeed.errors import ConfigError
+from crossfeed.errors import ConfigError, JournalError
 from crossfeed.journal.folder import list_segments
 from crossfeed.journal.reader import Journal
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.config import FileConfig
 from crossfeed.runtime.record_config import SinkSection
+from crossfeed.runtime.recording import Recorder
 from crossfeed.runtime.replay_control import moment_of
 from crossfeed.testing.clock import ManualClock
 from crossfeed.testing.journal import wait_until
@@ -239,12 +240,39 @@ def test_line_says_what_the_disk_does() -> None:
     summary = {
         "records": 5, "bytes_in": 9, "bytes_out": 3, "segments": 2, "retired": 1, "gaps": 0,
         "gaps_open": 0, "queue_bytes": 7, "lost_records": 4, "free_bytes": 2_000_000_000,
-        "failure": "[Errno 28] No space left on device", "states": {"kraken": "reconnecting"},
+        "failure": "No space left on device", "states": {"kraken": "reconnecting"},
     }  # fmt: skip
     line = line_of_recording(summary, 10.0, 2_000.0)
     for shown in ("10/s", "2 kB/s", "2 files", "1 deleted", "2.0 GB free", "lost 4",
-                  "NOT RECORDING: [Errno 28]", "kraken: reconnecting"):  # fmt: skip
+                  "NOT RECORDING: No space left on device", "kraken: reconnecting"):  # fmt: skip
         assert shown in line
+
+
+@pytest.mark.fault("F04")
+async def test_how_it_ended_is_told_though_the_disk_does_not_take_the_end(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
+    async def close(recorder: Recorder, deadline_s: float) -> None:
+        await usual(recorder, deadline_s)
+        raise JournalError("not closed in order: No space left on device")
+
+    usual = Recorder.close
+    monkeypatch.setattr(Recorder, "close", close)
+    options = RecordOptions(
+        symbols=("BTC/USD",), venues=("kraken",), folder=str(tmp_path / "journal"),
+        is_simulated=True, is_summary=True, seconds=0.3,
+    )  # fmt: skip
+    with pytest.raises(JournalError, match="No space left"):
+        await run_record(options)
+    assert json.loads(capsys.readouterr().out)["records"] > 0
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), 1e10])
+async def test_time_that_is_none_is_refused(tmp_path: Path, seconds: float) -> None:
+    options = RecordOptions(symbols=("BTC/USD",), folder=str(tmp_path / "x"), seconds=seconds)
+    with pytest.raises(ConfigError, match="no time to run"):
+        await run_record(options)
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
@@ -253,6 +281,11 @@ def test_line_says_what_the_disk_does() -> None:
         ({"start": "2030-01-01T00:00:00Z"}, "nothing was recorded then: there is 20"),
         ({"end": "1999-01-01T00:00:00Z"}, "nothing was recorded then"),
         ({"feeds": ("nowhere",)}, "no feed nowhere .* binance, coinbase, kraken"),
+        ({"kinds": ("trade",)}, "add --json"),
+        ({"kinds": ("trades",), "is_json": True}, "did you mean 'trade'"),
+        ({"is_served": True, "port": 65_535}, r"port: 65535 is no port for the first of 3"),
+        ({"is_served": True, "port": -5}, "port: -5 is no port"),
+        ({"is_served": True, "control_port": 65_536}, "control_port: 65536 is no port"),
     ],
 )
 async def test_asking_for_what_is_not_there_is_told(calm, options, words) -> None:

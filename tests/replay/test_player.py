@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crossfeed.errors import ConfigError
 from crossfeed.journal.format import SegmentHead, encode_block, encode_head
-from crossfeed.journal.records import Loss, Record, RecordKind, encode_json, encode_record
+from crossfeed.journal.records import REPEATED, Loss, Record, RecordKind, encode_json, encode_record
 from crossfeed.model.commands import Want
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.player import Player, PlayerHooks
@@ -48,18 +48,23 @@ def frame(number, source=b"kraken/kraken-1"):
     return encode_record(RecordKind.FRAME_IN, source, TRADE % number, NOW + number, MONO + number)
 
 
-def opening():
+def opening(line="kraken-1"):
     """Return the records that open one stream on one line."""
     instrument = {"venue": "kraken", "symbol": "BTC/USD", "base": "BTC", "quote": "USD"}
     return [
         encode_json(RecordKind.CONFIG, b"kraken", CONFIG, NOW, MONO),
         step("stream_open", "", want=WANT, kind="trade", instrument=instrument),
-        step("core_open", record_kind=RecordKind.OPEN),
-        step("line_up", wants=[WANT]),
-        step("watch", want=WANT),
-        step("subscribe", wants=[WANT]),
+        step("core_open", line, record_kind=RecordKind.OPEN),
+        step("line_up", line, wants=[WANT]),
+        step("watch", line, want=WANT),
+        step("subscribe", line, wants=[WANT]),
         step("subscribed", "", want=WANT),
     ]
+
+
+def repeated(record):
+    """Return a record as a later segment carries it."""
+    return record[:2] + REPEATED.to_bytes(2, "little") + record[4:]
 
 
 def journal(folder, records, *, number=1, run=RUN):
@@ -106,6 +111,27 @@ def test_crash_of_the_run_before_interrupts_nothing(tmp_path):
     lost = encode_json(RecordKind.LOSS, b"", Loss(cause="crash"), NOW, MONO)
     journal(tmp_path, [lost, *opening(), frame(1)])
     assert play(tmp_path)[1].interruptions == 0
+
+
+@pytest.mark.fault("F03")
+def test_segments_that_are_gone_open_a_gap_and_are_never_passed_over(tmp_path):
+    """The run goes on behind them, on a connection that was opened in what is gone."""
+    journal(tmp_path, [*opening(), frame(1)])
+    other = b"kraken/kraken-2"
+    carried = [repeated(record) for record in opening(line="kraken-2")]
+    journal(tmp_path, [*carried, frame(4, other), frame(5, other)], number=3)
+    heard, player = play(tmp_path)
+    assert (heard.runs, player.runs, player.interruptions) == (1, 1, 1)
+    (gap,) = player.feeds["kraken"].gaps.records()
+    assert (gap.first, gap.last) == (2, 3)
+    told = [event for event in heard.events if event.data_type == "feed_status"]
+    assert "journal_damage" in {status.cause for status in told}
+    assert kinds(heard).count("trade") == 3
+    trusts = [each.current for each in player.feeds["kraken"].streams.trusts()]
+    assert trusts == [Trust.SOUND]
+    (damage,) = [each for each in player.damages if each.reason == "segments missing"]
+    assert damage.path == str(tmp_path / "segment-0000000002.cfj")
+    assert (damage.after_ns, damage.before_ns) == (NOW + 1, NOW)
 
 
 def test_run_that_ends_closes_its_streams(tmp_path):

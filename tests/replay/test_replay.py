@@ -10,7 +10,12 @@ import pytest
 
 from crossfeed.aggregation.config import AggregatorConfig
 from crossfeed.clients.replay import Replay
-from crossfeed.errors import ConfigError, JournalError, UnknownSymbolError
+from crossfeed.errors import (
+    ConfigError,
+    JournalError,
+    UnknownSymbolError,
+    UnsupportedChannelError,
+)
 from crossfeed.journal.folder import list_segments
 from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import RecordKind
@@ -27,6 +32,32 @@ def played(folder, prints, **options):
     replay.on_update(lambda value: values.append(value_print(value)))
     replay.play()
     return events, values, replay
+
+
+def test_replay_refuses_what_could_bring_nothing(tmp_path):
+    replay = Replay(tmp_path)
+    with pytest.raises(UnsupportedChannelError, match="did you mean 'trade'"):
+        replay.on("trades", print)
+    with pytest.raises(UnsupportedChannelError, match="did you mean 'trade'"):
+        replay.stream("trades")
+    with pytest.raises(UnsupportedChannelError, match="did you mean 'trade'"):
+        next(replay.events("trades"))
+    with pytest.raises(ConfigError, match="nothing is aggregated"):
+        replay.on_update(print)
+    with pytest.raises(UnsupportedChannelError, match="'depth' is not aggregated"):
+        Replay(tmp_path, aggregator=True).on_update(print, "depth")
+
+
+def test_replay_takes_decorators_as_a_client_does(calm):
+    replay, trades = Replay(calm.folder), []
+
+    @replay.on("trade")
+    def take(trade):
+        trades.append(trade)
+
+    replay.play()
+    assert trades
+    assert take.__name__ == "take"
 
 
 # ── identity ──────────────────────────────────────────────────────────────────

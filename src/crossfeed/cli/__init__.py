@@ -66,7 +66,9 @@ def _write_anything(stream: object) -> None:
 
 
 def _fail(error: BaseException) -> None:
-    text = " ".join(str(error).split())
+    from crossfeed.journal.files import said
+
+    text = " ".join(said(error).split())
     sys.stderr.write(f"crossfeed: {text}\n")
     for note in getattr(error, "__notes__", ()):
         sys.stderr.write(f"crossfeed: {' '.join(str(note).split())}\n")

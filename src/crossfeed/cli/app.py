@@ -33,6 +33,9 @@ Venues = Annotated[str, Parameter(help="Venues, separated by commas.")]
 STRATEGIES = "first, last, average, median, weighted or best_bid_ask."
 Strategy = Annotated[str, Parameter(help=STRATEGIES)]
 Seconds = Annotated[float, Parameter(help="End by itself after this time; 0 runs until Ctrl-C.")]
+Rate = Annotated[float, Parameter(help="Market actions a second per venue.")]
+Seed = Annotated[int, Parameter(help="The same seed gives the same markets.")]
+Faults = Annotated[str, Parameter(help="A fault profile (none, default, harsh) or a file.")]
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="Print one JSON object per update.")
 ]
@@ -49,11 +52,9 @@ def demo(  # noqa: PLR0913 - one parameter is one option
     ] = None,
     venues: Venues = DEFAULT_VENUES,
     strategy: Strategy = "best_bid_ask",
-    rate: Annotated[float, Parameter(help="Market actions a second per venue.")] = 200.0,
-    seed: Annotated[int, Parameter(help="The same seed gives the same markets.")] = 1,
-    faults: Annotated[
-        str, Parameter(help="A fault profile (none, default, harsh) or a file.")
-    ] = "none",
+    rate: Rate = 200.0,
+    seed: Seed = 1,
+    faults: Faults = "none",
     is_json: Json = False,
     summary: Summary = False,
     metrics_port: Port = 0,
@@ -184,7 +185,9 @@ def replay(  # noqa: PLR0913 - one parameter is one option
     ] = "",
     end: Annotated[str, Parameter(name="--to", help="End here.")] = "",
     feeds: Annotated[str, Parameter(help="Only these feeds, separated by commas.")] = "",
-    kinds: Annotated[str, Parameter(help="With --json: only these kinds of events.")] = "",
+    kinds: Annotated[
+        str, Parameter(help="With --json or --speed step: only these kinds of events.")
+    ] = "",
     follow: Annotated[
         bool, Parameter(negative="", help="Wait for more at the end: it is being recorded.")
     ] = False,
@@ -231,11 +234,9 @@ def replay(  # noqa: PLR0913 - one parameter is one option
 def sim(  # noqa: PLR0913 - one parameter is one option
     *symbols: Symbol,
     venues: Venues = DEFAULT_VENUES,
-    rate: Annotated[float, Parameter(help="Market actions a second per venue.")] = 200.0,
-    seed: Annotated[int, Parameter(help="The same seed gives the same markets.")] = 1,
-    faults: Annotated[
-        str, Parameter(help="A fault profile (none, default, harsh) or a file.")
-    ] = "none",
+    rate: Rate = 200.0,
+    seed: Seed = 1,
+    faults: Faults = "none",
     symbol_count: Annotated[int, Parameter(help="Add made-up symbols up to this many.")] = 0,
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="First port; 0 takes free ones.")] = 0,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 
+from crossfeed.cli.session import check_seconds, interruptible
 from crossfeed.errors import ConfigError
 from crossfeed.simulator.faultproxy import FaultProxy, ProxyFaults
 
 __all__ = ["run_proxy"]
 
 PORT_MAX = 65_535
-SECONDS_MAX = 1e9
 
 
 def _target(text: str) -> tuple[str, int]:
@@ -33,19 +32,16 @@ async def run_proxy(to: str, faults: ProxyFaults, *, port: int, seed: int, secon
     Raises:
         ConfigError: No such target, no length of time, or the port is taken.
     """
-    if not 0.0 <= seconds < SECONDS_MAX:
-        raise ConfigError(f"{seconds} is no time to run", field="seconds")
+    check_seconds(seconds)
     over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, RuntimeError):
-            loop.add_signal_handler(number, over.set)
-    async with FaultProxy(_target(to), faults, port=port, seed=seed) as proxy:
-        print(f"127.0.0.1:{proxy.port} -> {to}", flush=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds or None):
-                await over.wait()
-        counts = proxy.counts
+    proxy = FaultProxy(_target(to), faults, port=port, seed=seed)
+    with interruptible(over):
+        async with proxy:
+            print(f"127.0.0.1:{proxy.port} -> {to}", flush=True)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds or None):
+                    await over.wait()
+    counts = proxy.counts
     print(
         f"{counts.connections} connections, {counts.bytes_up} bytes up, {counts.bytes_down} down, "
         f"{counts.swallowed} swallowed, {counts.flipped} bits flipped, {counts.cuts} cuts, "

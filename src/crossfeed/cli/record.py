@@ -16,7 +16,7 @@ from rich.status import Status
 
 from crossfeed.cli.record_sinks import RecordSinks
 from crossfeed.cli.reload import reloadable
-from crossfeed.cli.session import interruptible, no_data, print_json
+from crossfeed.cli.session import check_seconds, interruptible, no_data, print_json
 from crossfeed.cli.simulated import SimulatedVenues
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.errors import (
@@ -264,6 +264,7 @@ async def run_record(options: RecordOptions) -> int:
         ConfigError: A venue, symbol, kind, option or file that cannot work.
         JournalError: The folder cannot be written, or the recorder ended before its time.
     """
+    check_seconds(options.seconds)
     file = load_config(options.config) if options.config else FileConfig()
     plan = Plan.made(options, file)
     async with contextlib.AsyncExitStack() as stack:
@@ -295,22 +296,30 @@ async def run_record(options: RecordOptions) -> int:
         recorder.start()
         for found in recorder.writer.recovered:
             print(f"mended {found.path}: {found.records:,} records, {found.cut_bytes} bytes cut")
+        summary: dict[str, Any] = {}
         try:
             async with reloadable(options.config, apply):
                 await _watch(run, options)
             summary = run.summary()
         finally:
-            await _end(run)
-    summary |= structs.asdict(recorder.stats()) | {"is_recording": False}
-    summary["sinks"] = sinks.summary()
-    if options.is_summary:
-        print_json(summary)
-    else:
-        print(line_of(summary), flush=True)
+            try:
+                await _end(run)
+            finally:  # what became of it is told even if the disk does not take the end
+                if summary:
+                    summary |= structs.asdict(recorder.stats()) | {"is_recording": False}
+                    summary["sinks"] = sinks.summary()
+                    _tell_end(summary, options)
     silent = [name for name, frames in summary["frames"].items() if not frames]
     if silent:
         raise no_data(silent, options.seconds)
     return 0
+
+
+def _tell_end(summary: dict[str, Any], options: RecordOptions) -> None:
+    if options.is_summary:
+        print_json(summary)
+    else:
+        print(line_of(summary), flush=True)
 
 
 async def _end(run: RecordRun) -> None:

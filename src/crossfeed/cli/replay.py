@@ -112,7 +112,7 @@ class ReplayRun:
 
     Raises:
         JournalError: A folder cannot be read, or holds nothing.
-        ConfigError: Nothing was recorded at that time.
+        ConfigError: Nothing was recorded at that time, or no event is of such a kind.
     """
 
     def __init__(self, replay: Replay, options: ReplayOptions) -> None:
@@ -130,6 +130,8 @@ class ReplayRun:
             first_ns, last_ns = Replay(*options.folders).span()
             msg = f"nothing was recorded then: there is {moment(first_ns)} to {moment(last_ns)} UTC"
             raise ConfigError(msg, field="from")
+        if options.kinds and not (options.is_json or options.is_stepped):
+            raise ConfigError("add --json, or --speed step: events are printed then", field="kinds")
         if options.is_json or options.is_stepped:
             for kind in options.kinds or ("*",):
                 replay.on(kind, self._print)

@@ -33,7 +33,15 @@ from crossfeed.runtime.settings import FeedSettings
 if TYPE_CHECKING:
     from crossfeed.servers.metrics import MetricsServer
 
-__all__ = ["Shown", "ViewRun", "interruptible", "no_data", "print_json", "print_text"]
+__all__ = [
+    "Shown",
+    "ViewRun",
+    "check_seconds",
+    "interruptible",
+    "no_data",
+    "print_json",
+    "print_text",
+]
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
@@ -44,6 +52,16 @@ SECONDS_MAX: Final = 1e9
 READER_PATIENCE_S: Final = 1.0
 STDOUT: Final = 1
 ERROR_CHARS: Final = 160
+
+
+def check_seconds(seconds: float) -> None:
+    """Refuse what is no time to run; 0 means until Ctrl-C.
+
+    Raises:
+        ConfigError: It is no length of time.
+    """
+    if not 0 <= seconds < SECONDS_MAX:
+        raise ConfigError(f"{seconds} is no time to run", field="seconds")
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -69,8 +87,7 @@ class Shown(Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: It is no length of time.
         """
-        if not 0 <= self.seconds < SECONDS_MAX:
-            raise ConfigError(f"{self.seconds} is no time to run", field="seconds")
+        check_seconds(self.seconds)
 
     @property
     def is_live(self) -> bool:

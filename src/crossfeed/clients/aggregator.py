@@ -11,14 +11,13 @@ from typing import Any, Final, Self
 from crossfeed.aggregation.aggregator import Aggregator
 from crossfeed.aggregation.config import DATA_TYPES, AggregatorConfig
 from crossfeed.aggregation.consolidated import ConsolidatedBook
-from crossfeed.clients.arguments import check_instance
+from crossfeed.clients.arguments import check_instance, check_unified_types
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.errors import (
     ConfigError,
     ConnectFailedError,
     CrossfeedError,
     UnknownSymbolError,
-    UnsupportedChannelError,
 )
 from crossfeed.model.events import MarketData
 from crossfeed.model.ports import Clock, RandomSource
@@ -183,11 +182,7 @@ class MarketDataAggregator:
         if symbol != ALL and symbol not in self._machine.symbols:
             known = ", ".join(self._machine.symbols)
             raise UnknownSymbolError(f"{symbol!r} is not configured (there are: {known})")
-        for data_type in data_types:
-            if data_type not in {*DATA_TYPES, ALL}:
-                known = ", ".join(DATA_TYPES)
-                msg = f"{data_type!r} is not aggregated (there are: {known})"
-                raise UnsupportedChannelError(msg)
+        check_unified_types(data_types)
 
     def unsubscribe(
         self, symbol: str, data_type: str, handler: Callable[[UnifiedMarketData], Any]

@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
+from crossfeed.aggregation.config import DATA_TYPES
 from crossfeed.errors import ConfigError, UnsupportedChannelError
 from crossfeed.model.events import MarketData
 
-__all__ = ["check_data_types", "check_instance", "check_texts"]
+__all__ = ["check_data_types", "check_instance", "check_texts", "check_unified_types"]
 
 ALL: Final = "*"
 LIVE_BOOK: Final = "book"
@@ -54,6 +55,18 @@ def check_data_types(data_types: Iterable[str]) -> None:
         near = [word] if word in known else difflib.get_close_matches(str(data_type), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
         raise UnsupportedChannelError(f"no event has it; {hint}", field=f"data_type {data_type!r}")
+
+
+def check_unified_types(data_types: Iterable[str]) -> None:
+    """Refuse a data type that is not aggregated.
+
+    Raises:
+        UnsupportedChannelError: With those there are.
+    """
+    for data_type in data_types:
+        if data_type not in {*DATA_TYPES, ALL}:
+            known = ", ".join(DATA_TYPES)
+            raise UnsupportedChannelError(f"{data_type!r} is not aggregated (there are: {known})")
 
 
 def _data_types(base: type[MarketData]) -> Iterator[str]:

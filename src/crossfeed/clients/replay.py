@@ -8,10 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from crossfeed.aggregation.config import AggregatorConfig
 from crossfeed.books.book import OrderBook
+from crossfeed.clients.arguments import check_data_types, check_unified_types
+from crossfeed.clients.listening import ALL, Listening
 from crossfeed.clients.replay_aggregate import ReplayAggregate
 from crossfeed.clients.replay_stats import ReplayStats
 from crossfeed.errors import ConfigError, UnknownSymbolError
@@ -24,14 +26,12 @@ from crossfeed.runtime.clock import SystemClock
 from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
 from crossfeed.runtime.pace import Pace
 from crossfeed.runtime.player import Player, PlayerHooks
-from crossfeed.runtime.queues import OverflowPolicy
 from crossfeed.runtime.reel import NS_MAX, Reel
 from crossfeed.runtime.replay import FeedReplay
 from crossfeed.runtime.seek import WarmUp, ns_of, warm_up_for
 
 __all__ = ["Replay", "ReplayStats"]
 
-ALL: Final = "*"
 QUEUE_CAPACITY: Final = 100_000
 BEHIND_MAX: Final = 50_000
 """Events that may wait for one queued handler or stream before the replay waits for it."""
@@ -39,10 +39,9 @@ NEWS_S: Final = 0.05
 RUN_RECORDS: Final = 500
 PLAY_RECORDS: Final = 1 << 30
 BOOK_TYPES: Final = frozenset({ALL, "orderbook_update", "orderbook_snapshot"})
-Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-class Replay:
+class Replay(Listening):
     """Plays one or more journals; the same callbacks as `VenueClient`.
 
     ```python
@@ -74,6 +73,8 @@ class Replay:
     Raises:
         ConfigError: A time, speed or combination that cannot work.
     """
+
+    queue_capacity = QUEUE_CAPACITY
 
     def __init__(
         self,
@@ -114,61 +115,40 @@ class Replay:
 
     # ── subscribing ─────────────────────────────────────────────────────────
 
-    def on(self, data_type: str, handler: Handler, symbol: str = ALL) -> Handler:
-        """Call `handler` with each event of `data_type` ("trade", "gap", "feed_status", "*")."""
-        self.add_handler(data_type, handler, symbol)
-        return handler
-
-    def add_handler(
-        self,
-        data_type: str,
-        handler: Callable[..., Any],
-        symbol: str = ALL,
-        *,
-        mode: DeliveryMode | None = None,
-        capacity: int = QUEUE_CAPACITY,
-        policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
-    ) -> Subscription:
-        """Subscribe `handler` with a mode of delivery; the returned subscription can be closed."""
-        subscription = self.router.subscribe(
-            data_type, symbol, handler, mode=mode, capacity=capacity, policy=policy
-        )
-        self._refresh_wanted()
-        return subscription
-
-    def on_gap(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Call `handler` with each `Gap`."""
-        return self.on("gap", handler)
-
-    def on_feed_status(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Call `handler` with each `FeedStatus`."""
-        return self.on("feed_status", handler)
-
-    def on_error(self, handler: Callable[[BaseException], Any]) -> Callable[[BaseException], Any]:
-        """Call `handler` with every error of a subscriber."""
-        self.router.on_error(handler)
-        return handler
-
     def on_update(
         self,
         handler: Callable[[UnifiedMarketData], Any],
         data_type: str = ALL,
         symbol: str = ALL,
     ) -> Subscription:
-        """Call `handler` with each aggregated value (needs `aggregator`)."""
+        """Call `handler` with each aggregated value (needs `aggregator`).
+
+        Raises:
+            ConfigError: Nothing is aggregated.
+            UnsupportedChannelError: No such data type; there are trade, ticker and book_ticker.
+        """
+        if self.aggregate is None:
+            raise ConfigError(
+                "nothing is aggregated: Replay(..., aggregator=True)", field="aggregator"
+            )
+        check_unified_types([data_type])
         return self.updates.subscribe(data_type, symbol, handler)
 
     def stream(self, *data_types: str, symbol: str = ALL) -> EventStream:
         """Return `async for event in ...`; the replay waits for a reader that falls behind.
 
         Close what is read no more (`async with` does it).
+
+        Raises:
+            UnsupportedChannelError: No event has such a data type.
         """
+        check_data_types(data_types)
         stream = self.router.stream(data_types, symbol, capacity=QUEUE_CAPACITY)
         self._streams.append(stream)
-        self._refresh_wanted()
+        self._listeners_changed()
         return stream
 
-    def _refresh_wanted(self) -> None:
+    def _listeners_changed(self) -> None:
         asked = {each.data_type for each in self.router.subscriptions if each is not self._tally}
         deltas = not asked.isdisjoint(BOOK_TYPES)
         for feed in self.feeds.values():
@@ -431,7 +411,7 @@ class Replay:
 
     def feeds_changed(self) -> None:
         """Learn that a feed began: it is told what is listened to."""
-        self._refresh_wanted()
+        self._listeners_changed()
 
     def run_changed(self) -> None:
         """Learn that another run begins: its monotonic times have nothing to do with the last."""

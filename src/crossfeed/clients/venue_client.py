@@ -6,13 +6,15 @@ Subscriptions, callbacks, streams, books and statistics, for any venue by name.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self
 
 from crossfeed.books.book import OrderBook
 from crossfeed.books.l3 import OrderBookL3
 from crossfeed.clients.arguments import check_data_types, check_instance, check_texts
+from crossfeed.clients.listening import ALL, Listening
 from crossfeed.errors import CrossfeedError, NotConnectedError, UnknownSymbolError
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.trust import StreamTrust
@@ -20,7 +22,7 @@ from crossfeed.model.instrument import Instrument
 from crossfeed.model.ports import Clock, RandomSource
 from crossfeed.runtime.auditor import BookAudit
 from crossfeed.runtime.clock import SystemClock, SystemRandom
-from crossfeed.runtime.delivery import DeliveryMode, EventStream, Router, Subscription
+from crossfeed.runtime.delivery import EventStream, Router
 from crossfeed.runtime.histogram import Histogram
 from crossfeed.runtime.queues import OverflowPolicy
 from crossfeed.runtime.recording import Recorder
@@ -31,11 +33,9 @@ from crossfeed.venues.registry import find_venue
 __all__ = ["VenueClient"]
 
 QUEUE_CAPACITY = 10_000
-Handler = TypeVar("Handler", bound=Callable[..., Any])
-ALL = "*"
 
 
-class VenueClient:
+class VenueClient(Listening):
     """Everything from one venue.
 
     ```python
@@ -60,6 +60,8 @@ class VenueClient:
     Raises:
         ConfigError: Unknown venue, symbol that is none, or a kind the venue does not have.
     """
+
+    queue_capacity = QUEUE_CAPACITY
 
     def __init__(
         self,
@@ -213,6 +215,12 @@ class VenueClient:
         """Close."""
         await self.close()
 
+    def __del__(self) -> None:
+        """Warn if nobody has closed it: its connections live on until the event loop ends."""
+        if getattr(self, "_is_connected", False):
+            msg = f"{self.venue.name}: never closed: use `async with`, or await close()"
+            warnings.warn(msg, ResourceWarning, stacklevel=1, source=self)
+
     # ── subscriptions ───────────────────────────────────────────────────────
 
     def _requests(self, symbols: Iterable[str], kinds: Iterable[str]) -> list[Request]:
@@ -250,79 +258,12 @@ class VenueClient:
 
     # ── callbacks and streams ───────────────────────────────────────────────
 
-    @overload
-    def on(self, data_type: str, handler: Handler, symbol: str = ...) -> Handler: ...
-
-    @overload
-    def on(
-        self, data_type: str, handler: None = ..., symbol: str = ...
-    ) -> Callable[[Handler], Handler]: ...
-
-    def on(
-        self, data_type: str, handler: Callable[..., Any] | None = None, symbol: str = ALL
-    ) -> Callable[..., Any]:
-        """Call `handler` with each event of `data_type` ("trade", "gap", "feed_status", "*").
-
-        Sync handlers run inline in the feed, async ones from a bounded queue. Returns the handler;
-        without one, a decorator: `@client.on("trade")`.
-        """
-        if handler is None:
-
-            def decorate(given: Handler) -> Handler:
-                return self.on(data_type, given, symbol)
-
-            return decorate
-        self.add_handler(data_type, handler, symbol)
-        return handler
-
-    def add_handler(
-        self,
-        data_type: str,
-        handler: Callable[..., Any],
-        symbol: str = ALL,
-        *,
-        mode: DeliveryMode | None = None,
-        capacity: int = QUEUE_CAPACITY,
-        policy: OverflowPolicy = OverflowPolicy.DROP_OLDEST,
-    ) -> Subscription:
-        """Subscribe `handler` with a mode of delivery; the returned subscription can be closed.
-
-        Raises:
-            UnsupportedChannelError: No event has such a data type.
-            TypeError: The handler cannot be called.
-        """
-        check_data_types([data_type])
-        own = self._own_name(symbol)
-        subscription = self.router.subscribe(
-            data_type, own, handler, mode=mode, capacity=capacity, policy=policy
-        )
-        self._session.listeners_changed()
-        return subscription
-
-    def on_error(self, handler: Callable[[BaseException], Any]) -> Callable[[BaseException], Any]:
-        """Call `handler` with every error: lost connections, refused frames, failed handlers.
-
-        It may be a coroutine function; like all `on_...` this stands as a decorator.
-        """
-        self.router.on_error(handler)
-        return handler
-
     def on_state_change(self, handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """Call `handler(old, new)` when a connection changes its `ConnectionState`.
 
         It may be a coroutine function.
         """
         self.router.states.add(handler)
-        return handler
-
-    def on_gap(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Call `handler` with each `Gap`: found, repaired or lost."""
-        self.on("gap", handler)
-        return handler
-
-    def on_feed_status(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Call `handler` with each `FeedStatus`: a stream's trust changed."""
-        self.on("feed_status", handler)
         return handler
 
     def stream(
@@ -334,14 +275,21 @@ class VenueClient:
     ) -> EventStream:
         """Return `async for event in ...` over the events of `data_types` (none: all of them).
 
+        It may be opened before its symbol is subscribed, so that nothing is missed; until then it
+        is silent.
+
         Raises:
             UnsupportedChannelError: No event has such a data type.
+            UnknownSymbolError: The venue, which is connected, lists no such symbol.
         """
         check_data_types(data_types)
         own = self._own_name(symbol)
         stream = self.router.stream(data_types, own, capacity=capacity, policy=policy)
-        self._session.listeners_changed()
+        self._listeners_changed()
         return stream
+
+    def _listeners_changed(self) -> None:
+        self._session.listeners_changed()
 
     def _own_name(self, symbol: str) -> str:
         """Return the venue's name of a symbol: BTC/USD is BTCUSDT at Binance, as in `subscribe`."""
@@ -350,6 +298,8 @@ class VenueClient:
         try:
             return self.instrument(symbol).symbol
         except UnknownSymbolError:
+            if self._is_connected:
+                raise  # all that is listed is known: nothing would ever come
             return symbol
 
     # ── books ───────────────────────────────────────────────────────────────

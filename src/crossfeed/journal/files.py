@@ -9,9 +9,16 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Files"]
+__all__ = ["Files", "said"]
 
 MODE: Final = 0o640
+
+
+def said(error: BaseException | None) -> str:
+    """Return an error in the system's own words, with the file where it names one."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return "" if error is None else str(error)
 
 
 class Files:

@@ -95,6 +95,12 @@ class Intake:
         """Whether records are being lost now."""
         return self._loss is not None
 
+    @property
+    def left(self) -> tuple[int, int]:
+        """Records that wait, and their own bytes."""
+        records = len(self)
+        return records, self.waiting_bytes - records * ITEM_BYTES
+
     # ── the data path ───────────────────────────────────────────────────────
 
     def put_frame(

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from crossfeed.errors import CorruptRecordError, JournalError
-from crossfeed.journal.folder import SegmentFile, list_segments
+from crossfeed.journal.folder import SegmentFile, list_segments, segment_name
 from crossfeed.journal.format import (
     BLOCK_HEAD_BYTES,
     HEADER_BYTES,
@@ -53,7 +53,8 @@ class Damage(Struct, frozen=True):
         offset: First byte.
         length: Bytes; 0 where something is missing between two good blocks.
         reason: "torn tail" (cut off while writing), "checksum", "blocks missing", "head",
-            "unsealed" (all there is can be read, but the end is not marked).
+            "unsealed" (all there is can be read, but the end is not marked), "segments missing"
+            (`path` is the first of them).
         after_ns: Wall time of the last record before it, 0 if there is none.
         before_ns: Wall time of the first record after it, 0 if there is none.
     """
@@ -75,6 +76,7 @@ class SegmentReader:
         is_complete: Whether the end record was met: nothing is missing at the end.
         good_end: Byte after the last whole block met so far.
         records: Records met so far.
+        met_ns: Wall time of the last record met, 0 before there is one.
         rare: Those of the block last given out that are neither frames nor state.
 
     Raises:
@@ -92,7 +94,7 @@ class SegmentReader:
         self.records = 0
         self.rare: list[Record] = []
         self._names: dict[bytes, str] = {}
-        self._last_ns = 0
+        self.met_ns = 0
         self._next_number: int = 0
         self._resync_left = RESYNC_BYTES_MAX
         try:
@@ -136,7 +138,7 @@ class SegmentReader:
 
     def _note(self, offset: int, length: int, reason: str) -> None:
         if len(self.damages) < DAMAGES_MAX:
-            self.damages.append(Damage(self.path, offset, length, reason, self._last_ns))
+            self.damages.append(Damage(self.path, offset, length, reason, self.met_ns))
 
     def grown(self) -> Iterator[list[Record]]:
         """Yield the whole blocks after the last one given out: the file is still being written.
@@ -184,7 +186,7 @@ class SegmentReader:
                 self._note(at, 0, "blocks missing")
             self._close_damage(head.wall_ns)
             at = self._accept(head, at, block)
-            if not block or self._last_ns >= start_ns:
+            if not block or self.met_ns >= start_ns:
                 yield block
         if not self.is_complete and not (self.damages and self.damages[-1].reason == "torn tail"):
             self._note(self.good_end, 0, "unsealed")
@@ -195,7 +197,7 @@ class SegmentReader:
         self.good_end = at + BLOCK_HEAD_BYTES + head.stored_bytes
         self.records += len(block)
         if block:
-            self._last_ns = block[-1].wall_ns
+            self.met_ns = block[-1].wall_ns
             self.is_complete = block[-1].kind == RecordKind.END
         return self.good_end
 
@@ -280,6 +282,7 @@ class Journal:
         self.folder = Path(folder)
         self.damages: list[Damage] = []
         self.losses: list[Loss] = []
+        self._number = self._last_ns = 0
 
     def segments(self) -> list[SegmentFile]:
         """List the segments in the order of recording.
@@ -302,15 +305,21 @@ class Journal:
         """Return when the recording began and when its last record came, wall times; 0, 0 if empty.
 
         Raises:
-            JournalError: The folder cannot be read.
+            JournalError: The folder cannot be read, or none of the segments in it; the first
+                one's error.
         """
         first_ns = last_ns = 0
+        refusal: JournalError | None = None
         for segment in self.segments():
             try:
                 first_ns = self.head(segment).wall_ns
-            except JournalError:
+            except JournalError as error:
+                refusal = refusal or error
                 continue
             break
+        else:
+            if refusal is not None:
+                raise refusal
         for segment in reversed(self.segments()):
             try:
                 with SegmentReader(present_path(segment)) as reader:
@@ -359,6 +368,7 @@ class Journal:
         """
         self.damages.clear()
         self.losses.clear()
+        self._number = self._last_ns = 0
         wanted = first_segment
         while True:
             newest = 0
@@ -379,9 +389,11 @@ class Journal:
         try:
             reader = SegmentReader(present_path(segment))
         except CorruptRecordError:
-            self.damages.append(Damage(segment.path, 0, segment.bytes, "head"))
+            self._join(segment.number, 0)
+            self.damages.append(Damage(segment.path, 0, segment.bytes, "head", self._last_ns))
             return
         with reader:
+            self._join(segment.number, reader.head.wall_ns)
             while is_followed and not reader.is_complete and not self._has_later(segment):
                 for block in reader.grown():
                     self._note_losses(reader)
@@ -393,6 +405,17 @@ class Journal:
                     self._note_losses(reader)
                     yield reader, block
             self.damages += reader.damages
+            self._last_ns = reader.met_ns or self._last_ns
+
+    def _join(self, number: int, wall_ns: int) -> None:
+        """Note the segments that are gone between the last one and this; none that is set aside."""
+        first, self._number = self._number + 1, number
+        if first in {1, number}:
+            return
+        aside = [each.number for each in list_segments(self.folder, with_bad=True)]
+        if number - first > sum(first <= each < number for each in aside):
+            path = str(self.folder / segment_name(first))
+            self.damages.append(Damage(path, 0, 0, "segments missing", self._last_ns, wall_ns))
 
     def _has_later(self, segment: SegmentFile) -> bool:
         return any(each.number > segment.number for each in self.segments())

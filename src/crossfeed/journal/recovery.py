@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from msgspec import Struct
@@ -12,6 +13,8 @@ from crossfeed.journal.folder import BAD, OPEN, SegmentFile, list_segments
 from crossfeed.journal.reader import Damage, SegmentReader
 
 __all__ = ["Recovered", "recover_folder", "recover_segment"]
+
+log = logging.getLogger("crossfeed.journal")
 
 
 class Recovered(Struct, frozen=True, kw_only=True):
@@ -37,21 +40,27 @@ class Recovered(Struct, frozen=True, kw_only=True):
 def recover_folder(folder: str | Path, files: Files) -> list[Recovered]:
     """Seal every segment that a run left open. The folder's lock must be held.
 
+    What a later build left is its own to mend: it stays as it is.
+
     Raises:
         JournalError: The folder cannot be read.
         OSError: It cannot be written.
     """
-    return [
-        recover_segment(segment, files)
-        for segment in list_segments(folder)
-        if segment.state == "open"
-    ]
+    found: list[Recovered] = []
+    for segment in list_segments(folder):
+        if segment.state == "open":
+            try:
+                found.append(recover_segment(segment, files))
+            except UnsupportedVersionError as error:
+                log.warning("%s; left as it is", error)
+    return found
 
 
 def recover_segment(segment: SegmentFile, files: Files) -> Recovered:
     """Cut the torn tail of a segment and seal it; set it aside where nothing can be read.
 
     Raises:
+        UnsupportedVersionError: A later format; nothing was touched.
         OSError: It cannot be written; nothing is lost by trying again.
     """
     path = segment.path
@@ -61,7 +70,7 @@ def recover_segment(segment: SegmentFile, files: Files) -> Recovered:
             for block in reader.blocks():
                 records += len(block)
                 last_ns = block[-1].wall_ns if block else last_ns
-    except (CorruptRecordError, UnsupportedVersionError) as error:
+    except CorruptRecordError as error:
         damage = Damage(path, 0, segment.bytes, str(error))
         return _rename(path, BAD, files, damages=(damage,))
     cut_bytes = Path(path).stat().st_size - reader.good_end

@@ -21,11 +21,9 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
-
 from crossfeed.errors import JournalError
 from crossfeed.journal.compression import codec_named
-from crossfeed.journal.files import Files
+from crossfeed.journal.files import Files, said
 from crossfeed.journal.folder import last_number
 from crossfeed.journal.format import SegmentHead
 from crossfeed.journal.intake import Intake, StateRecord, wall_of
@@ -35,10 +33,11 @@ from crossfeed.journal.records import REPEATED, Loss, RecordKind, encode_json
 from crossfeed.journal.recovery import Recovered, recover_folder
 from crossfeed.journal.retention import retire
 from crossfeed.journal.segment_out import SegmentOut
+from crossfeed.journal.stats import JournalStats
 from crossfeed.journal.syncer import Syncer
 from crossfeed.model.ports import Clock
 
-__all__ = ["JournalStats", "JournalWriter"]
+__all__ = ["JournalWriter"]
 
 log = logging.getLogger("crossfeed.journal")
 
@@ -49,44 +48,6 @@ NICENESS: Final = 10
 NS: Final = 1_000_000_000
 
 FLAGS_AT: Final = 2
-
-
-class JournalStats(Struct, frozen=True, kw_only=True):
-    """How a journal stands.
-
-    Attributes:
-        is_recording: What comes now reaches the disk.
-        records: Records written.
-        bytes_in: Their bytes.
-        bytes_out: Bytes in files, heads included.
-        segments: Segments begun.
-        segment: Name of the present one, empty if there is none.
-        queue_bytes: Waiting now.
-        queue_bytes_max: Most that ever waited.
-        lost_records: Records that never reached a file.
-        lost_bytes: Their bytes.
-        losses: Ranges lost, each noted in the journal.
-        failures: Failed writes and syncs.
-        failure: The last one, empty if none or mended since.
-        durable_ns: Wall time of the last record that survives a power cut.
-        retired: Old segments deleted.
-    """
-
-    is_recording: bool
-    records: int
-    bytes_in: int
-    bytes_out: int
-    segments: int
-    segment: str
-    queue_bytes: int
-    queue_bytes_max: int
-    lost_records: int
-    lost_bytes: int
-    losses: int
-    failures: int
-    failure: str
-    durable_ns: int
-    retired: int
 
 
 class JournalWriter:
@@ -165,7 +126,7 @@ class JournalWriter:
             self._begin()
         except OSError as error:
             self._lock.release()
-            raise JournalError(f"{self.folder}: cannot be written: {error}") from error
+            raise JournalError(f"{self.folder}: cannot be written: {said(error)}") from error
         except BaseException:
             self._lock.release()
             raise
@@ -386,11 +347,11 @@ class JournalWriter:
         segment, self._segment = self._segment, None
         self._failures += 1
         self._failed = error
-        self.intake.reason = str(error)
+        self.intake.reason = said(error)
         self._retry_s = min(self._retry_s + 1, RETRY_FACTOR_MAX)
         wait_ns = round(self.options.retry_s * self._retry_s * NS)
         self._retry_at_ns = self._clock.monotonic_ns() + wait_ns
-        log.error("journal %s: %s; recording pauses", self.folder, error)
+        log.error("journal %s: %s; recording pauses", self.folder, said(error))
         if segment is not None:
             self._closed_bytes += segment.bytes
             self._note_unsynced(segment)
@@ -411,7 +372,7 @@ class JournalWriter:
                 first_ns=segment.lost_from_ns,
                 last_ns=segment.last_ns,
                 records=segment.records - segment.synced_records,
-                detail=f"may be gone: {segment.failure}",
+                detail=f"may be gone: {said(segment.failure)}",
             )
             self._note(loss)
 
@@ -450,11 +411,21 @@ class JournalWriter:
 
         self._syncer.submit(job)
 
+    def _left(self) -> tuple[int, int]:
+        """Return what still waits although the thread has ended: records, and their bytes."""
+        if self._thread.ident is None or self._thread.is_alive():
+            return 0, 0
+        records, size = self.intake.left
+        if self._pending is not None:
+            records, size = records + self._pending[1], size + len(self._pending[0])
+        return records, size
+
     # ── reading ─────────────────────────────────────────────────────────────
 
     def stats(self) -> JournalStats:
         """Return the counts; from any thread."""
         segment, intake = self._segment, self.intake
+        left, left_bytes = self._left()
         return JournalStats(
             is_recording=segment is not None and self.failure is None and not intake.is_losing,
             records=self._records,
@@ -464,11 +435,11 @@ class JournalWriter:
             segment="" if segment is None else Path(segment.path).name,
             queue_bytes=intake.waiting_bytes,
             queue_bytes_max=max(intake.waiting_bytes_max, intake.waiting_bytes),
-            lost_records=intake.lost_records,
-            lost_bytes=intake.lost_bytes,
+            lost_records=intake.lost_records + left,
+            lost_bytes=intake.lost_bytes + left_bytes,
             losses=intake.losses + self._losses,
             failures=self._failures,
-            failure=str(self._failed or self.failure or ""),
+            failure=said(self._failed or self.failure),
             durable_ns=self._durable_ns,
             retired=self._retired,
         )

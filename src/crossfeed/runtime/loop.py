@@ -40,5 +40,8 @@ def run(work: Coroutine[Any, Any, Result], *, debug: bool | None = None) -> Resu
         work.close()
         msg = "an event loop runs here already (a notebook?): write `await ...` without run()"
         raise RuntimeError(msg)
-    with asyncio.Runner(debug=debug, loop_factory=_factory()) as runner:
-        return runner.run(work)
+    try:
+        with asyncio.Runner(debug=debug, loop_factory=_factory()) as runner:
+            return runner.run(work)
+    finally:
+        work.close()  # whoever interrupts before it has begun is not told that it never did

@@ -120,10 +120,13 @@ class Player:
         """See whether the block joins what was played before."""
         head = reader.head
         if head.number != self._segment:
-            # Where a segment is gone, what follows begins anew from the state it carries itself.
-            self._takes_state = head.run != self._run or head.number != self._segment + 1
-            if self._takes_state:
+            is_new = head.run != self._run
+            # Where a segment is gone, what follows goes on from the state it carries itself.
+            self._takes_state = is_new or head.number != self._segment + 1
+            if is_new:
                 self._begin_run(head.run)
+            elif self._takes_state:
+                self._skip()
             self._segment = head.number
             self._damages = 0
         found = reader.damages[self._damages :]
@@ -139,6 +142,13 @@ class Player:
         self._run = run
         self.runs += 1
         self._hooks.on_run()
+
+    def _skip(self) -> None:
+        """Go on behind segments that are gone."""
+        self.interruptions += 1
+        for feed in self.feeds.values():
+            feed.skip(self.now_ns, self.mono_ns, "journal_damage")
+        self._ways.clear()
 
     def _interrupt(self, cause: str) -> None:
         self.interruptions += 1

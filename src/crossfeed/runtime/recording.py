@@ -32,7 +32,8 @@ from crossfeed.journal.records import (
     encode_record,
     join_body,
 )
-from crossfeed.journal.writer import JournalStats, JournalWriter
+from crossfeed.journal.stats import JournalStats
+from crossfeed.journal.writer import JournalWriter
 from crossfeed.model.commands import RestRequest, Want
 from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Output
@@ -367,7 +368,8 @@ class Recorder:
         if not await asyncio.to_thread(self.writer.close, deadline_s):
             stats = self.stats()
             why = stats.failure or f"the disk did not answer within {deadline_s:g} s"
-            raise JournalError(f"{self.writer.folder}: not closed in order: {why}")
+            lost = f"; {stats.lost_records:,} records are lost" if stats.lost_records else ""
+            raise JournalError(f"{self.writer.folder}: not closed in order: {why}{lost}")
 
     async def __aenter__(self) -> Self:
         """Start."""

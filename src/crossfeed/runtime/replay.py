@@ -226,6 +226,17 @@ class FeedReplay:
             self.streams.line_up(line, list(wants), now_ns, mono_ns, out)
         self._give(out.events)
 
+    def skip(self, now_ns: int, mono_ns: int, cause: str) -> None:
+        """Let all streams know that everything is missing until the state that comes next.
+
+        Its connections may be others by then; streams and ledger stay, so that what follows is held
+        against what came before.
+        """
+        self._is_divergent = True
+        self.close(now_ns, mono_ns, cause)
+        self._cores.clear()
+        self._fresh.clear()
+
     def close(self, now_ns: int, mono_ns: int, cause: str) -> None:
         """End the feed: what it knew belongs to a run that is over."""
         out = Output()

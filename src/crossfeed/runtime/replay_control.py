@@ -11,10 +11,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from crossfeed.errors import ConfigError, CrossfeedError
+from crossfeed.errors import ConfigError
 from crossfeed.runtime.seek import ns_of
-from crossfeed.simulator.faults import parse_schedule
-from crossfeed.simulator.http import Request, Response, json_response
+from crossfeed.simulator.control import ControlPort, number_of, schedule_of
+from crossfeed.simulator.http import Request
 
 if TYPE_CHECKING:
     from crossfeed.runtime.replay_server import ReplayServer
@@ -39,51 +39,25 @@ def moment_of(text: str, field: str) -> int:
     return ns_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC), field)
 
 
-class ReplayControl:
-    """What the control port serves. Satisfies the simulator's `Endpoint`."""
+class ReplayControl(ControlPort):
+    """What a replay server's control port serves; each request is answered with its state."""
 
     def __init__(self, server: ReplayServer) -> None:
         """Control one server."""
         self._server = server
-        self._routes: dict[tuple[str, str], Callable[[Request], object]] = {
+        routes: dict[tuple[str, str], Callable[[Request], None]] = {
             ("GET", "/status"): lambda _: None,
             ("POST", "/pause"): lambda _: server.pause(),
             ("POST", "/resume"): lambda _: server.resume(),
-            ("POST", "/speed"): self._speed,
+            ("POST", "/speed"): lambda asked: server.set_speed(number_of(asked, "value")),
             ("POST", "/seek"): lambda asked: server.seek(
                 moment_of(asked.params.get("to", ""), "to")
             ),
-            ("POST", "/cut"): lambda _: server.cut_all(),
-            ("POST", "/faults"): self._faults,
+            ("POST", "/cut"): self._cut,
+            ("POST", "/faults"): lambda asked: server.inject(schedule_of(asked).fault),
         }
+        super().__init__(routes, server.status)
 
-    def connect(self, request: Request, peer: str, now_ns: int) -> Response:
-        """Refuse: there is no WebSocket here."""
-        del request, peer, now_ns
-        return json_response({"error": "no WebSocket on the control port"}, 404)
-
-    def handle(self, request: Request, peer: str, now_ns: int) -> Response:
-        """Carry out one request; answer how things stand then."""
-        del peer, now_ns
-        if "origin" in request.headers:
-            return json_response({"error": "not for browsers"}, 403)
-        route = self._routes.get((request.method, request.path))
-        if route is None:
-            known = ", ".join(f"{method} {path}" for method, path in self._routes)
-            return json_response({"error": f"unknown; there is {known}"}, 404)
-        try:
-            route(request)
-        except CrossfeedError as error:
-            return json_response({"error": str(error)}, 400)
-        return json_response(self._server.status())
-
-    def _speed(self, request: Request) -> None:
-        try:
-            speed = float(request.params.get("value", ""))
-        except ValueError:
-            raise ConfigError("not a number", field="value") from None
-        self._server.set_speed(speed)
-
-    def _faults(self, request: Request) -> None:
-        schedule = parse_schedule(request.body.decode("utf-8", "replace"), where="body")
-        self._server.inject(schedule.fault)
+    def _cut(self, request: Request) -> None:
+        del request
+        self._server.cut_all()

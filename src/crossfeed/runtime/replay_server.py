@@ -35,7 +35,7 @@ from crossfeed.runtime.seek import WarmUp, warm_up_for
 from crossfeed.runtime.tasks import TaskOwner
 from crossfeed.simulator.faults import FaultRule, Schedule, load_schedule
 from crossfeed.simulator.framing import CloseCode
-from crossfeed.simulator.server import PortServer
+from crossfeed.simulator.server import PortServer, check_port
 from crossfeed.venues.registry import find_venue
 
 __all__ = ["ReplayServer"]
@@ -129,11 +129,14 @@ class ReplayServer:
 
         Raises:
             JournalError: The folder cannot be read.
-            ConfigError: No feed in it can be served.
+            ConfigError: No feed in it can be served, or not on such ports.
+            OSError: A port is taken, or the host is none of this machine's; the text names it.
         """
         await asyncio.to_thread(self._survey)
         if not self._served:
             raise ConfigError(f"{self._folder}: no feed that can be served", field="folder")
+        check_port(self._port, "port", count=len(self._served))
+        check_port(self._control_port or 0, "control_port")
         if self._faults is not None:
             self.inject(self._faults.fault)
         for number, served in enumerate(self._served.values()):

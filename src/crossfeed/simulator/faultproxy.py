@@ -17,6 +17,7 @@ from typing import Final, Literal, Self
 from msgspec import Struct
 
 from crossfeed.errors import ConfigError
+from crossfeed.simulator.server import cannot_listen, check_port
 
 __all__ = ["FaultProxy", "ProxyCounts", "ProxyFaults"]
 
@@ -140,11 +141,12 @@ class FaultProxy:
         Raises:
             ConfigError: The address cannot be used.
         """
+        check_port(self._port, "port")
         self._is_closing = False
         try:
             self._server = await asyncio.start_server(self._accept, self._host, self._port)
         except OSError as error:
-            text = f"{self._host}:{self._port} cannot be used: {error.strerror}"
+            text = cannot_listen(self._host, self._port, error)
             raise ConfigError(text, field="faultproxy") from error
         return self
 

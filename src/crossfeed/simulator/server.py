@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from crossfeed.errors import ConfigError
 from crossfeed.simulator.framing import (
     FrameDecoder,
     FrameError,
@@ -29,7 +31,9 @@ from crossfeed.simulator.http import (
 from crossfeed.simulator.outgoing import Close, Cut, Outgoing, Ping, Pong
 from crossfeed.simulator.session import Session
 
-__all__ = ["Connection", "Endpoint", "PortServer"]
+__all__ = ["Connection", "Endpoint", "PortServer", "cannot_listen", "check_port"]
+
+PORT_MAX = 65_535
 
 #: How long the client may take to answer a close frame, and a cut to reach it, seconds.
 CLOSE_WAIT_S = 2.0
@@ -286,6 +290,24 @@ def _unsent(sock: socket.socket) -> int:
     return int(struct.unpack("i", raw)[0])
 
 
+def check_port(port: int, field: str, *, count: int = 1) -> None:
+    """Refuse a port that is none; `count` are listened on from it.
+
+    Raises:
+        ConfigError: It is none, with those there are.
+    """
+    last = PORT_MAX - count + 1
+    if not 0 <= port <= last:
+        what = "port" if count == 1 else f"port for the first of {count}"
+        raise ConfigError(f"{port} is no {what} (0..{last})", field=field)
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """Return in words why nothing listens there; asyncio's own text names the address twice."""
+    errno = error.errno or 0
+    return f"cannot listen on {host}:{port}: {os.strerror(errno) if errno > 0 else error.strerror}"
+
+
 class PortServer:
     """One listening port and its connections."""
 
@@ -309,8 +331,7 @@ class PortServer:
                 lambda: Connection(self), host, port, ssl=tls, backlog=1_024
             )
         except OSError as error:
-            text = f"cannot listen on {host}:{port}: {error.strerror or error}"
-            raise OSError(error.errno, text) from error
+            raise OSError(error.errno, cannot_listen(host, port, error)) from error
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     def add(self, connection: Connection) -> bool:

@@ -20,7 +20,7 @@ from crossfeed.simulator.faults import FaultRule, Schedule, load_schedule
 from crossfeed.simulator.ledger import Ledger
 from crossfeed.simulator.market import Market
 from crossfeed.simulator.outgoing import Cut, CutMode
-from crossfeed.simulator.server import PortServer
+from crossfeed.simulator.server import PortServer, check_port
 from crossfeed.simulator.truth import BookState
 from crossfeed.simulator.venue import Venue, venue_named
 from crossfeed.simulator.world import World, WorldOptions
@@ -35,7 +35,6 @@ _SIZES = {0: (400, 60), 51: (100, 60), 501: (40, 15)}
 #: Longest and shortest rest of the pump, seconds.
 _REST_MAX_S = 0.01
 _REST_MIN_S = 0.001
-_PORT_MAX = 65_535
 #: Behind by more than this, missed time is skipped instead of made up for.
 _CATCH_UP_NS = 500_000_000
 
@@ -96,8 +95,8 @@ class Simulator:
         """
         if not venues:
             raise ConfigError("at least one venue is needed", field="simulator.venues")
-        _check_port(port, len(venues), "simulator.port")
-        _check_port(control_port or 0, 1, "simulator.control_port")
+        check_port(port, "simulator.port", count=len(venues))
+        check_port(control_port or 0, "simulator.control_port")
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.venues: dict[str, Venue] = {name: venue_named(name) for name in venues}
         owners = {venue.owner: venue_named(venue.owner) for venue in self.venues.values()}
@@ -387,10 +386,3 @@ class Simulator:
             },
             "totals": self.ledger.totals(),
         }
-
-
-def _check_port(port: int, count: int, field: str) -> None:
-    """Refuse a port that is none; `count` are listened on from it."""
-    last = _PORT_MAX - count + 1
-    if not 0 <= port <= last:
-        raise ConfigError(f"{port} is no port for {count} servers (0..{last})", field=field)
