@@ -84,6 +84,22 @@ def test_compacting_goes_on_where_it_stopped(journal: Path, folder: Path, tmp_pa
     assert [commit.rows for commit in found] == [commit.rows for commit in expected]
 
 
+def test_progress_is_told(journal: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It grows, within segments too, up to their number: all that are played, stored or not."""
+    monkeypatch.setattr(compact, "TOLD_BLOCKS", 1)
+    told: list[tuple[float, int]] = []
+    sealed = len(list(journal.glob("*.cfj")))
+    with StoreWriter(folder) as writer:
+        next(Compaction(journal).run(writer))
+        list(Compaction(journal).run(writer, lambda *each: told.append(each)))
+    shares = [done for done, _ in told]
+    assert {total for _, total in told} == {sealed}
+    assert shares == sorted(shares)
+    assert shares[0] < 1
+    assert sealed - 1 <= shares[-1] <= sealed
+    assert any(not share.is_integer() for share in shares)
+
+
 def same_rows(one: Path, two: Path) -> None:
     """Compare two stores row by row."""
     asked = {kind: f"FROM {kind} ORDER BY ALL" for kind in ("trades", "quotes", "status")}

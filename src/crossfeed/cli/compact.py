@@ -8,14 +8,14 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from crossfeed.cli.progress import progress_bar
+from crossfeed.cli.progress import SetDone, progress_bar
 from crossfeed.errors import CrossfeedError, JournalError, StoreError
 from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import Record, RecordKind
@@ -33,17 +33,23 @@ __all__ = ["Compaction", "rare_collections", "run_compact"]
 
 LOOK_S: Final = 5.0
 NAMED_MAX: Final = 5
+TOLD_BLOCKS: Final = 64
 COLLECT_OBJECTS: Final = 100_000
 INSTRUMENTS: Final = int(RecordKind.INSTRUMENTS)
 _BOOKS: Final = frozenset({BookDelta, BookSnapshot, DepthDelta})
 
 
+def _untold(done: float, total: int) -> None:
+    """Show no progress."""
+
+
 class Segment(NamedTuple):
-    """One sealed segment: its number, the run it is of, and its name as a source."""
+    """One sealed segment: number, run, its name as a source, and when it began."""
 
     number: int
     run: bytes
     source: str
+    wall_ns: int
 
 
 class Compaction(PlayerHooks):
@@ -101,7 +107,7 @@ class Compaction(PlayerHooks):
                     self.unreadable.append(Path(each.path).name)
                     continue
                 source = f"{head.run.hex()}-{each.number:010d}"
-                self.segments.append(Segment(each.number, head.run, source))
+                self.segments.append(Segment(each.number, head.run, source, head.wall_ns))
         self.open = sum(each.state == "open" for each in listed)
         self.missing = [each for each in self.segments if not store.has(each.source)]
         return len(self.missing)
@@ -139,10 +145,14 @@ class Compaction(PlayerHooks):
         """Let the feed give out book changes too."""
         feed.set_wanted(deltas=True, books=False)
 
-    def run(self, store: StoreWriter) -> Iterator[int]:
+    def run(self, store: StoreWriter, on_progress: SetDone = _untold) -> Iterator[int]:
         """Store the missing segments one after the other; yield the number of each one done.
 
         Left early, the segments done are stored, the one under way is not.
+
+        Args:
+            store: Where to.
+            on_progress: Told now and then how many segments were played, of how many.
 
         Raises:
             StoreError: A segment could not be stored; those before it are.
@@ -157,9 +167,12 @@ class Compaction(PlayerHooks):
             self._player = Player(self._journal, self)
         self._played = 0
         self._held.clear()
+        share = self._shares(first, last)
         with ExitStack() as stack:
             current, writing = 0, None
-            for block in self._player.blocks(first_segment=first):
+            for count, block in enumerate(self._player.blocks(first_segment=first)):
+                if not count % TOLD_BLOCKS:
+                    on_progress(*share())
                 number = self._player.segment
                 if number != current:
                     if writing is not None:
@@ -180,6 +193,21 @@ class Compaction(PlayerHooks):
             if writing is not None:
                 yield self._finish(writing, stack, current)
         self._played = current
+
+    def _shares(self, first: int, last: int) -> Callable[[], tuple[float, int]]:
+        """Return what tells how many segments were played, by their times, and of how many."""
+        played = [each for each in self.segments if first <= each.number <= last]
+        begins_ns = [each.wall_ns for each in played]
+        ends_ns = [*begins_ns[1:], Journal(self._journal).span()[1]]
+        places = {each.number: place for place, each in enumerate(played)}
+
+        def share() -> tuple[float, int]:
+            place = places.get(self._player.segment, 0)
+            length_ns = max(1, ends_ns[place] - begins_ns[place])
+            part = (self._player.now_ns - begins_ns[place]) / length_ns
+            return place + min(max(part, 0.0), 1.0), len(played)
+
+        return share
 
     def _first(self) -> int:
         """Return the segment to begin with: the first of the run of the first missing one.
@@ -258,16 +286,18 @@ def _compact(
 ) -> None:
     """Store what is missing, then join small files; add what was joined to `plans`."""
     with StoreWriter(store) as writer, rare_collections():
-        total = compaction.look(writer)
-        with progress_bar("compacting", "segments", total) as set_done:
-            for count, _ in enumerate(compaction.run(writer), 1):
-                set_done(count, total)
+        if total := compaction.look(writer):
+            with progress_bar("compacting", "segments", total) as set_done:
+                for _ in compaction.run(writer, set_done):
+                    pass
+                set_done(total, total)
         todo = plan_merges(writer.commits()) if is_merging else []
-        with progress_bar("merging", "days", len(todo)) as set_done:
-            for count, plan in enumerate(todo, 1):
-                merge(writer, plan)
-                plans.append(plan)
-                set_done(count, len(todo))
+        if todo:
+            with progress_bar("merging", "days", len(todo)) as set_done:
+                for count, plan in enumerate(todo, 1):
+                    merge(writer, plan)
+                    plans.append(plan)
+                    set_done(count, len(todo))
 
 
 @contextlib.contextmanager

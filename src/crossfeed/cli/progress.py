@@ -17,9 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["progress_bar"]
+__all__ = ["SetDone", "progress_bar"]
 
-SetDone = Callable[[int, int], None]
+SetDone = Callable[[float, int], None]
 """(done, total): the total may become known late; 0 while it is not."""
 
 
@@ -40,7 +40,7 @@ def progress_bar(label: str, unit: str, total: int = 0) -> Generator[SetDone]:
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=total or None)
 
-        def set_done(done: int, of_total: int) -> None:
+        def set_done(done: float, of_total: int) -> None:
             progress.update(task, completed=done, total=of_total or None)
 
         yield set_done
