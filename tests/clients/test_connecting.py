@@ -57,6 +57,7 @@ async def test_a_run_that_is_closed_while_it_connects_just_ends(client):
     await asyncio.sleep(0)
     await client.close()
     await running
+    assert client.get_stats()["state"] == "disconnected"
 
 
 async def test_an_aggregator_stopped_while_it_starts_starts_nothing(binance, reach):

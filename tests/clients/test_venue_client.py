@@ -74,6 +74,7 @@ async def test_closing_what_was_never_connected_is_harmless() -> None:
     client = VenueClient("kraken", symbols=["BTC/USD"], kinds=["trade"])
     await client.close()
     await client.close()
+    assert client.get_stats()["state"] == "disconnected"
 
 
 async def test_without_subscriptions_it_connects_and_waits(binance, connect, until) -> None:
@@ -377,6 +378,8 @@ async def test_run_ends_when_a_handler_closes(binance, connect) -> None:
     async with asyncio.timeout(DEADLINE_S):
         await client.run()
     await asyncio.gather(*ends)
+    assert ends
+    assert client.get_stats()["state"] == "disconnected"
 
 
 # ── P05: cancellation anywhere ────────────────────────────────────────────────

@@ -175,7 +175,7 @@ async def test_subscribed_before_the_start_runs_after_it() -> None:
     ],
 )
 async def test_a_slow_async_handler_loses_what_its_policy_says(
-    router: Router, errors, policy, kept, dropped
+    router: Router, errors, until, policy, kept, dropped
 ) -> None:
     """Exactly counted; the others miss nothing and wait for nobody."""
     seen, others = [], []
@@ -192,8 +192,7 @@ async def test_a_slow_async_handler_loses_what_its_policy_says(
     for number in range(10):
         router.publish(trade(number))
     assert others == list(range(10))
-    await asyncio.sleep(0.01)
-    assert seen == kept
+    await until(lambda: seen == kept)
     assert subscription.dropped == dropped
     is_out = policy is OverflowPolicy.DISCONNECT
     assert [type(error) for error in errors] == ([QueueOverflowError] if is_out else [])
@@ -227,7 +226,9 @@ RAISED = (ValueError("bad"), asyncio.CancelledError(), SystemExit(1), GeneratorE
         if (mode, type(error)) != (DeliveryMode.QUEUED, GeneratorExit)
     ],
 )
-async def test_whatever_a_handler_raises_stays_with_it(router: Router, errors, mode, error) -> None:
+async def test_whatever_a_handler_raises_stays_with_it(
+    router: Router, errors, until, mode, error
+) -> None:
     """Isolated, counted, told; the next event comes again."""
     seen, others = [], []
 
@@ -240,9 +241,7 @@ async def test_whatever_a_handler_raises_stays_with_it(router: Router, errors, m
     router.subscribe("trade", "*", lambda event: others.append(event.trade_id))
     for number in range(3):
         router.publish(trade(number))
-    async with asyncio.timeout(DEADLINE_S):
-        while len(seen) < 3 or not errors:  # noqa: ASYNC110 - a thread's work
-            await asyncio.sleep(0.001)
+    await until(lambda: len(seen) == 3 and errors)
     assert seen == others == [0, 1, 2]
     assert subscription.failures == 1
     assert errors == [error]
@@ -251,7 +250,7 @@ async def test_whatever_a_handler_raises_stays_with_it(router: Router, errors, m
 
 @pytest.mark.fault("P02")
 @pytest.mark.parametrize("mode", [DeliveryMode.INLINE, DeliveryMode.QUEUED, DeliveryMode.THREAD])
-async def test_too_many_failures_in_a_row_quarantine(router: Router, errors, mode) -> None:
+async def test_too_many_failures_in_a_row_quarantine(router: Router, errors, until, mode) -> None:
     calls = []
 
     def handle(event) -> None:
@@ -261,8 +260,8 @@ async def test_too_many_failures_in_a_row_quarantine(router: Router, errors, mod
     subscription = router.subscribe("trade", "*", handle, mode=mode)
     for number in range(10):
         router.publish(trade(number))
-        await asyncio.sleep(0.005)
-    assert subscription.is_quarantined
+    await until(lambda: subscription.is_quarantined)
+    router.publish(trade(10))
     assert calls == [0, 1, 2]
     assert subscription.failures == 3
     assert isinstance(errors[-1], HandlerQuarantinedError)
@@ -331,7 +330,7 @@ async def test_closing_the_next_one_inside_a_handler_spares_it(router: Router) -
 
 
 @pytest.mark.fault("P04")
-async def test_a_queued_handler_may_close_itself(router: Router) -> None:
+async def test_a_queued_handler_may_close_itself(router: Router, until) -> None:
     seen = []
 
     async def handle(event) -> None:
@@ -340,9 +339,10 @@ async def test_a_queued_handler_may_close_itself(router: Router) -> None:
 
     own = router.subscribe("trade", "*", handle)
     router.publish(trade(1))
-    await asyncio.sleep(0.01)
+    await until(lambda: own.is_closed)
     router.publish(trade(2))
-    await asyncio.sleep(0.01)
+    for _ in range(10):
+        await asyncio.sleep(0)
     assert seen == [1]
 
 

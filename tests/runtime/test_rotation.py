@@ -43,6 +43,11 @@ class Watched:
         return connection.name
 
     @property
+    def is_rotating(self) -> bool:
+        """Whether a connection is being replaced."""
+        return bool(self.client._session.links._rotating)
+
+    @property
     def connections(self) -> list[str]:
         """Names of the connections."""
         return list(self.client.get_stats()["connections"])
@@ -108,7 +113,8 @@ async def test_a_rotation_that_cannot_connect_keeps_the_old_connection(watch, un
         await until(lambda: len(watched.trades) > 5)
         watched.simulator.inject(FaultRule(kind="handshake", status=503))
         old = watched.rotate()
-        await asyncio.sleep(0.6)
+        log = watched.simulator.ledger.connections
+        await until(lambda: log["binance", "refused 503"] and not watched.is_rotating)
         assert watched.connections == [old]
         count = len(watched.trades)
         await until(lambda: len(watched.trades) > count + 20)
@@ -134,7 +140,6 @@ async def test_a_connection_is_replaced_once_at_a_time(watch, until) -> None:
         await until(lambda: watched.trades)
         watched.rotate()
         old = watched.rotate()
-        await until(lambda: watched.connections != [old])
-        await asyncio.sleep(0.1)
+        await until(lambda: watched.connections != [old] and not watched.is_rotating)
         log = watched.simulator.ledger.connections
         assert log["binance", "accepted"] == 2

@@ -574,6 +574,7 @@ async def test_the_first_of_several_addresses_may_be_dead(serve: Serve) -> None:
 
     resolver = Resolver(SystemClock(), lookup)
     connection = await dial(f"ws://venue.example:{server.port}/", resolver=resolver)
+    assert connection.is_open
     connection.abort()
     await connection.close()
 

@@ -292,6 +292,7 @@ async def test_a_peer_that_does_not_answer_our_close_is_cut(connect) -> None:
     client = await connect(script, close_timeout_s=0.05)
     async with asyncio.timeout(DEADLINE_S):
         await client.connection.close()
+    assert not client.connection.is_open
 
 
 # ── violations ────────────────────────────────────────────────────────────────

@@ -152,6 +152,7 @@ class Subscription(_State):
             return
         self.is_quarantined = True
         self.close()
+        self._is_ending = True  # what waits in the queue is not handed over either
         msg = f"handler {self.name} failed {self._in_a_row} times in a row; it is called no more"
         self._router.report(self, HandlerQuarantinedError(msg))
 
@@ -174,7 +175,10 @@ class Subscription(_State):
         self._is_ending = True
 
     def close(self) -> None:
-        """End the subscription. Events still queued are handed over; closing twice is harmless."""
+        """End the subscription. Events still queued are handed over; closing twice is harmless.
+
+        Not so after too many failures: then the handler is called no more.
+        """
         if self.is_closed:
             return
         self.is_closed = True
