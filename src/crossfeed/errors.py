@@ -283,6 +283,9 @@ class DecodeError(CrossfeedError):
         venue: Name of the venue.
         reason: Short stable word for metrics ("syntax", "missing_field", "nan", ...).
         excerpt: At most 120 bytes of the frame, escaped.
+        data_type: What the frame would have become ("book_ticker", "orderbook_update"); empty where
+            that is not known, or nothing was lost by it.
+        symbols: Symbols asked for that it names.
     """
 
     def __init__(self, venue: str, reason: str, detail: str, frame: bytes = b"") -> None:
@@ -291,6 +294,8 @@ class DecodeError(CrossfeedError):
         self.reason = reason
         self.detail = detail
         self.excerpt = frame[:EXCERPT_BYTES_MAX].decode("ascii", "backslashreplace")
+        self.data_type = ""
+        self.symbols: frozenset[str] = frozenset()
         shown = f": {self.excerpt!r}" if frame else ""
         super().__init__(f"{venue}: {reason}: {detail}{shown}")
 

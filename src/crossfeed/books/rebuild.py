@@ -43,6 +43,10 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         answer_s: An image not there after this counts as failed.
         retry_s: Wait before the second try; doubles with each further one.
         retry_max_s: Longest such wait. Tries never end.
+        restarts_max: A book that starts over more often than this, each time within `restart_s` of
+            asking for an image, waits before it asks again: as for a second try, then longer.
+        restart_s: See `restarts_max`.
+        restart_wait_max_s: Longest such wait.
         old_images_max: Images in a row that are too old before an alert is raised (from then on the
             command's `attempt` tells the venue's codec to ask for another depth).
         crossed_s: A book may be crossed or locked this long before it counts as corrupt.
@@ -61,6 +65,9 @@ class BookLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     answer_s: float = 10.0
     retry_s: float = 0.25
     retry_max_s: float = 30.0
+    restarts_max: int = 3
+    restart_s: float = 2.0
+    restart_wait_max_s: float = 5.0
     old_images_max: int = 3
     crossed_s: float = 1.0
     crossed_max_s: float = 60.0
@@ -97,6 +104,8 @@ class Rebuild(Generic[Update]):
         self._limits = limits
         self._is_rest = source is SnapshotSource.REST
         self._is_asked = False
+        self._asked_ns = -NEVER_NS
+        self._restarts = 0
         self._cause = ""
         self.purpose = Purpose.NONE
         self.epoch = 0
@@ -111,16 +120,28 @@ class Rebuild(Generic[Update]):
         return f"Rebuild({self.purpose}, epoch {self.epoch}, attempt {self.attempt})"
 
     def begin(self, purpose: Purpose, cause: str, mono_ns: int, out: Output) -> None:
-        """Want an image and ask for it; what was wanted before is void, the buffer starts anew."""
+        """Want an image and ask for it; what was wanted before is void, the buffer starts anew.
+
+        A book that no image keeps right for long (a venue whose updates we do not understand any
+        more) is asked for ever more rarely.
+        """
+        limits = self._limits
         self.purpose = purpose
         self._cause = cause
         self.attempt = self.old_images = 0
         self.buffer.clear()
-        self._ask(mono_ns, out)
+        is_again = mono_ns - self._asked_ns < limits.restart_s * SECOND_NS
+        self._restarts = self._restarts + 1 if is_again else 0
+        if self._restarts <= limits.restarts_max:
+            self._ask(mono_ns, out)
+        else:
+            doublings = self._restarts - limits.restarts_max - 1
+            self._wait(doublings, limits.restart_wait_max_s, mono_ns)
 
     def _ask(self, mono_ns: int, out: Output) -> None:
         self.epoch += 1
         self._is_asked = True
+        self._asked_ns = mono_ns
         self.next_due_ns = mono_ns + int(self._limits.answer_s * SECOND_NS)
         stream = self._stream
         if self._is_rest:
@@ -141,10 +162,13 @@ class Rebuild(Generic[Update]):
 
     def failed(self, mono_ns: int, wait_s: float = 0.0) -> None:
         """Take the request as failed; ask again after the backoff, `wait_s` at least."""
-        limits = self._limits
-        backoff_s = min(limits.retry_s * 2.0 ** min(self.attempt, 30), limits.retry_max_s)
-        self._is_asked = False
+        self._wait(self.attempt, self._limits.retry_max_s, mono_ns, wait_s)
         self.attempt += 1
+
+    def _wait(self, doublings: int, max_s: float, mono_ns: int, wait_s: float = 0.0) -> None:
+        """Ask after the backoff, at most `max_s`, but `wait_s` at least."""
+        backoff_s = min(self._limits.retry_s * 2.0 ** min(doublings, 30), max_s)
+        self._is_asked = False
         self.next_due_ns = mono_ns + int(max(backoff_s, wait_s) * SECOND_NS)
 
     def is_old_again(self, mono_ns: int, alert_after: int) -> bool:

@@ -117,13 +117,15 @@ class OpenGate:
         """No connection carries the stream any more."""
         self.trust.report("connection", Trust.UNAVAILABLE, cause, now_ns, mono_ns, out)
 
-    def on_connection_gap(self, now_ns: int, mono_ns: int, out: Output) -> None:
+    def on_connection_gap(
+        self, now_ns: int, mono_ns: int, out: Output, cause: str = "connection"
+    ) -> None:
         """A value may be lost: UNSOUND until the next one replaces it."""
         if self._gap_id or self.last_event is None:
             return
         self._gaps += 1
-        self._gap_id = self.trust.open_gap(0, 0, "connection", now_ns, mono_ns, out).gap_id
-        self.trust.report("chain", Trust.UNSOUND, "connection_gap", now_ns, mono_ns, out)
+        self._gap_id = self.trust.open_gap(0, 0, cause, now_ns, mono_ns, out).gap_id
+        self.trust.report("chain", Trust.UNSOUND, f"{cause}_gap", now_ns, mono_ns, out)
 
     def stats(self) -> GateStats:
         """Return the counts."""

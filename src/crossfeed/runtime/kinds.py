@@ -19,10 +19,20 @@ from crossfeed.model.events import (
     Trade,
     VenueStatus,
 )
+from crossfeed.model.trust import Integrity
 from crossfeed.runtime.order_flow import L3_KIND
 from crossfeed.venues.base import Channel, Profile
 
-__all__ = ["BANDED", "BOOK_CLASSES", "CLASSES", "NUMBERS", "TICKERS", "channel_of"]
+__all__ = [
+    "BANDED",
+    "BOOK_CLASSES",
+    "CLASSES",
+    "NUMBERED",
+    "NUMBERS",
+    "TICKERS",
+    "channel_of",
+    "types_of",
+]
 
 CLASSES: Final[dict[str, type[MarketData]]] = {
     "trade": Trade,
@@ -46,6 +56,17 @@ BANDED: Final = TICKERS | {"trade", "agg_trade", "book_ticker", "mini_ticker"}
 """Kinds whose prices are checked for plausibility."""
 NUMBERS: Final = {"id": "trade_id", "sequence": "sequence"}
 """Attribute that numbers the events of a chain (`Channel.chain`)."""
+
+
+NUMBERED: Final = frozenset({Integrity.SEQUENCED, Integrity.CONNECTION_SEQUENCED})
+"""Levels at which a hole shows by itself, by the numbers of what follows."""
+
+
+def types_of(kind: str, *, is_book: bool) -> set[str]:
+    """Return the data types of the messages that feed a stream of one of our kinds."""
+    if is_book:
+        return {event_class.data_type for event_class in BOOK_CLASSES}
+    return {CLASSES["kline" if kind.startswith("kline") else kind].data_type}
 
 
 def channel_of(profile: Profile, kind: str) -> Channel | None:

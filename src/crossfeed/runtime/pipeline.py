@@ -165,11 +165,13 @@ class PureCore:
     def _refuse(self, error: DecodeError, ts_recv_ns: int, ts_mono_ns: int, out: Output) -> None:
         """Count a frame that was not understood.
 
-        It may have held the number that is missing next.
+        It may have held the number that is missing next, or a value that nothing else tells of.
         """
         self._staged.events.clear()
         self._staged.commands.clear()
         self.counters.refuse(error)
+        if error.symbols:
+            self._streams.frame_refused(self.name, error, ts_recv_ns, ts_mono_ns, out)
         sequence = self.codec.connection_sequence
         if sequence is not None:
             self.counter.observe(sequence, ts_recv_ns, ts_mono_ns, out)

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from crossfeed.books.book import OrderBook
 from crossfeed.books.l3 import L3Sync, OrderBookL3
 from crossfeed.books.sync import BookSync
-from crossfeed.errors import UnsupportedChannelError
+from crossfeed.errors import DecodeError, UnsupportedChannelError
 from crossfeed.integrity.backfill import BackfillPolicy
 from crossfeed.integrity.continuity import IdGate
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.integrity.gate_stats import GateStats
 from crossfeed.integrity.lines import LineStats
-from crossfeed.integrity.open_gates import ChainGate
+from crossfeed.integrity.open_gates import ChainGate, OpenGate
 from crossfeed.integrity.plausibility import BandLimits, PriceBand
 from crossfeed.integrity.trust import StreamTrust
 from crossfeed.model.commands import RestRequest, Want
@@ -26,7 +26,7 @@ from crossfeed.model.trust import Trust
 from crossfeed.runtime.book_flow import BookFlow
 from crossfeed.runtime.carriers import Carrier, DirectCarrier, StandbyCarrier
 from crossfeed.runtime.gate_table import GateTable, fill_table
-from crossfeed.runtime.kinds import NUMBERS, channel_of
+from crossfeed.runtime.kinds import NUMBERED, NUMBERS, channel_of, types_of
 from crossfeed.runtime.market_states import MarketStates
 from crossfeed.runtime.native_gates import machines
 from crossfeed.runtime.order_flow import L3_KIND, OrderFlow
@@ -268,6 +268,26 @@ class StreamSet:
             if name in carrier.lines:
                 carrier.gate_on(name).on_connection_gap(now_ns, mono_ns, out)
                 carrier.review(now_ns, mono_ns, out)
+
+    def frame_refused(
+        self, name: str, error: DecodeError, now_ns: int, mono_ns: int, out: Output
+    ) -> None:
+        """Learn that a frame of connection `name` was not understood.
+
+        It held the newest value of a stream, or a change of a book, that nothing later tells to be
+        missing: what was told before is not known to be true any more. Numbered streams show it
+        themselves, with the range.
+        """
+        for flow in list(self._flows.values()):
+            is_named = flow.stream.symbol in error.symbols and name in flow.carrier.lines
+            if not is_named or error.data_type not in types_of(flow.kind, is_book=bool(flow.book)):
+                continue
+            gate, is_numbered = flow.carrier.gate_on(name), flow.trust.integrity in NUMBERED
+            if isinstance(gate, OpenGate):
+                gate.on_connection_gap(now_ns, mono_ns, out, "refused")
+            elif isinstance(gate, BookSync) and not is_numbered:
+                gate.resync("refused", now_ns, mono_ns, out)
+            flow.carrier.review(now_ns, mono_ns, out)
 
     def witness(self, kind: str, symbol: str, newest: int, mono_ns: int) -> None:
         """Hear that the venue has reached number `newest` of a stream: its tail is proven by it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final, cast, get_args, get_origin, get_type_hints
@@ -40,6 +41,9 @@ _DETAIL_CHARS_MAX: Final = 200
 # Twice as many as any venue allows streams on a connection; some 100 bytes each.
 _HEADS_MAX: Final = 2048
 _HEAD_BYTES_MAX: Final = 128
+# Where a refused frame is looked through for symbols: texts of this form, so far into it.
+_WORD: Final = re.compile(rb'"([^"\\]{1,64})"')
+_LOOK_MAX: Final = 1 << 16
 _Tree = dict[str, Any]
 After = Callable[[Any, list[MarketData] | None, Output], None]
 """Takes a decoded message and its events, where a route says more than "give out the events"."""
@@ -71,6 +75,7 @@ class Decoder:
         """Compile one builder for each route that yields events. Cost about 1 ms a route."""
         self._exchange = exchange
         self._routes = routes
+        self._symbols = symbols
         self._keep_raw = keep_raw
         self._guess = routes.guess.match
         self._probe = msgspec.json.Decoder(routes.probe, strict=False)
@@ -94,16 +99,17 @@ class Decoder:
         Raises:
             DecodeError: As `decode`.
         """
+        entry = None
         try:
-            entry = None
             if self._head_end:
                 entry = self._heads.get(frame.partition(self._head_end)[0])
-            decode, _, build, after = entry or self._find(frame)
+            entry = entry or self._find(frame)
+            decode, _, build, after = entry
             message = decode(frame)
             raw = frame if self._keep_raw else None
             events = None if build is None else build(message, raw, ts_recv_ns, ts_mono_ns)
         except FOREIGN as exc:
-            raise refusal(self._exchange, exc, frame) from exc
+            raise self._refused(exc, entry, frame) from exc
         if after is not None:
             after(message, events, out)
         elif events is not None:
@@ -121,17 +127,28 @@ class Decoder:
         Raises:
             DecodeError: With the reason; nothing was changed.
         """
+        entry = None
         try:
-            entry = None
             if self._head_end:
                 entry = self._heads.get(frame.partition(self._head_end)[0])
-            decode, route, build, _ = entry or self._find(frame)
+            entry = entry or self._find(frame)
+            decode, route, build, _ = entry
             message = decode(frame)
             raw = frame if self._keep_raw else None
             events = None if build is None else build(message, raw, ts_recv_ns, ts_mono_ns)
         except FOREIGN as exc:
-            raise refusal(self._exchange, exc, frame) from exc
+            raise self._refused(exc, entry, frame) from exc
         return route, message, events
+
+    def _refused(self, exc: Exception, entry: _Entry | None, frame: bytes) -> DecodeError:
+        """Make the error of a frame; say what was lost by it, as far as that can be seen."""
+        error = refusal(self._exchange, exc, frame)
+        event = None if entry is None else entry[1].event
+        if event is not None and not isinstance(error, UnknownMessageError):
+            words = (word.decode("utf-8", "replace") for word in _WORD.findall(frame, 0, _LOOK_MAX))
+            named = (self._symbols[word][0] for word in words if word in self._symbols)
+            error.data_type, error.symbols = event.data_type, frozenset(named)
+        return error
 
     def _find(self, frame: bytes) -> _Entry:
         """Find what a frame is decoded by, from the usual order of its keys or from its tag."""
