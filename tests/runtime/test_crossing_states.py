@@ -127,7 +127,7 @@ def test_restricted_orders_in_the_instrument_list_explain_a_crossed_book() -> No
 def test_a_closed_market_stays_closed_for_what_comes_later_and_opens_for_all() -> None:
     """New lines and streams hear of it; tables built anew do not forget it."""
     books = Books("kraken")
-    books.say(status="halt")
+    books.say(status="work_in_progress")
     assert books.trusts == {Trust.CLOSED}
     books.open("trade")
     books.line("two")
@@ -139,4 +139,26 @@ def test_a_closed_market_stays_closed_for_what_comes_later_and_opens_for_all() -
     books.say(system="online")
     assert books.trusts == {Trust.CLOSED}
     books.say(line="two", status="online")
+    assert books.trusts == {Trust.SOUND}
+
+
+@pytest.mark.fault("S19")
+@pytest.mark.parametrize(
+    ("venue", "closed", "opened"),
+    [
+        ("kraken", {"status": "cancel_only"}, {"status": "limit_only"}),
+        ("kraken", {"status": "maintenance"}, {"status": "a word of next year"}),
+        ("coinbase", {"status": "internal"}, {"status": "online", "limit_only": True}),
+        ("coinbase", {"status": "online", "cancel_only": True}, {"status": "online"}),
+        ("coinbase_advanced", {"status": "offline"}, {"status": "online"}),
+    ],
+)
+def test_a_market_is_closed_in_the_venues_own_states_and_open_in_all_others(
+    venue, closed, opened
+) -> None:
+    """A state in which orders are merely restricted opens it too, and so does an unknown one."""
+    books = Books(venue)
+    books.say(**closed)
+    assert books.trusts == {Trust.CLOSED}
+    books.say(**opened)
     assert books.trusts == {Trust.SOUND}

@@ -34,7 +34,11 @@ class Streams:
     def __init__(self) -> None:
         self.said: list[tuple[object, ...]] = []
         self.crossings: list[tuple[str, bool]] = []
-        profile = SimpleNamespace(closed_states={"maintenance"}, auction_states={"auction"})
+        profile = SimpleNamespace(
+            closed_states={"maintenance"},
+            closed_products=("delisted", "halt", "no_trading"),
+            auction_states={"auction"},
+        )
         self.venue = SimpleNamespace(profile=profile)
         self.markets = MarketStates()
 
@@ -118,6 +122,8 @@ def test_status_closes_and_opens_markets() -> None:
         {"id": "XRP-USD"},
         {"status": "delisted"},
         {"id": "ADA-USD", "status": "something new"},
+        {"id": "DOT-USD", "status": "online", "no_trading": True},
+        {"id": "UNI-USD", "status": "online", "no_trading": "no"},
     ]
     gate.admit(status(products=products), out)
     gate.admit(status(products=products), out)  # said once
@@ -125,6 +131,7 @@ def test_status_closes_and_opens_markets() -> None:
     assert streams.said == [
         ("ETH-USD", Trust.CLOSED, "delisted"),
         ("SOL/USD", Trust.CLOSED, "halt"),
+        ("DOT-USD", Trust.CLOSED, "no_trading"),
         ("ETH-USD", Trust.SOUND, "online"),
     ]
 

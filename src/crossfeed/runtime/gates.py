@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crossfeed.integrity.plausibility import PriceBand, price_of
 from crossfeed.model.events import Candle, Heartbeat, MarketData, Quote, Trade, VenueStatus
@@ -24,14 +24,6 @@ __all__ = [
     "StatusGate",
     "Tee",
 ]
-
-CLOSED_WORDS: Final = frozenset(
-    {
-        *("delisted", "halt", "halted", "break", "end_of_day", "offline"),
-        *("cancel_only", "maintenance", "work_in_progress"),  # Kraken: nothing trades in these
-    }
-)
-OPEN_WORDS: Final = frozenset({"online", "trading", "open"})
 
 
 class IntervalSorter:
@@ -204,26 +196,26 @@ class StatusGate:
         assert isinstance(event, VenueStatus)
         self.inner.admit(event, out)
         now_ns, mono_ns = event.ts_recv_ns, event.ts_mono_ns
-        streams = self._streams
+        streams, profile = self._streams, self._streams.venue.profile
         if event.system:
-            is_closed = event.system in streams.venue.profile.closed_states
+            is_closed = event.system in profile.closed_states
             trust = Trust.UNAVAILABLE if is_closed else Trust.SOUND
             streams.market_state("", trust, event.system, now_ns, mono_ns, out)
-            is_allowed = event.system in streams.venue.profile.auction_states
+            is_allowed = event.system in profile.auction_states
             streams.crossing_state("", is_allowed=is_allowed)
         for product in event.products:
             symbol = str(product.get("id") or product.get("symbol") or "")
             word = str(product.get("status", "")).lower()
             if not symbol or not word:
                 continue
-            streams.crossing_state(symbol, is_allowed=self._is_auction(product, word))
-            is_closed = streams.markets.is_closed(symbol)
-            if word in CLOSED_WORDS and not is_closed:
-                streams.market_state(symbol, Trust.CLOSED, word, now_ns, mono_ns, out)
-            elif word in OPEN_WORDS and is_closed:
-                streams.market_state(symbol, Trust.SOUND, word, now_ns, mono_ns, out)
+            is_auction = bool(_state_in(profile.auction_states, product, word))
+            streams.crossing_state(symbol, is_allowed=is_auction)
+            closed = _state_in(profile.closed_products, product, word)
+            if bool(closed) is not streams.markets.is_closed(symbol):
+                trust = Trust.CLOSED if closed else Trust.SOUND
+                streams.market_state(symbol, trust, closed or word, now_ns, mono_ns, out)
 
-    def _is_auction(self, product: Mapping[str, object], word: str) -> bool:
-        """Say whether a product's state, or one of its flags, is a word for an auction."""
-        states = self._streams.venue.profile.auction_states
-        return word in states or any(product.get(state) is True for state in states)
+
+def _state_in(states: Iterable[str], product: Mapping[str, object], word: str) -> str:
+    """Return which of `states` a product is in, by its word or by a flag; empty for none."""
+    return next((s for s in states if s == word or product.get(s) is True), "")

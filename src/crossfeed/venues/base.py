@@ -120,6 +120,8 @@ class Profile(Struct, frozen=True, kw_only=True):
         channels: All channels we speak.
         quotes_from: Where a `book_ticker` comes from: "book_ticker", "book" or "ticker".
         closed_states: Values of `VenueStatus.system` in which the venue makes no market at all.
+        closed_products: States of a product in which nothing is traded: values of its `status`, or
+            names of its own flags. In any other its market is open.
         auction_states: States in which orders gather without being matched, so that a crossed book
             is real: values of `VenueStatus.system` or of a product's `status`, or names of the
             product's own flags.
@@ -136,6 +138,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     channels: tuple[Channel, ...]
     quotes_from: str
     closed_states: tuple[str, ...] = ()
+    closed_products: tuple[str, ...] = ()
     auction_states: tuple[str, ...] = ()
     passing_close_codes: frozenset[int] = frozenset()
     quote_order: tuple[str, ...] = ()

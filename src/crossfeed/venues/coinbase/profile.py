@@ -148,6 +148,8 @@ PROFILE: Final = Profile(
     limits=LIMITS,
     channels=CHANNELS,
     quotes_from="book",
+    # Words and flags of a product (`status`, websocket-feed/channels; get all products).
+    closed_products=("offline", "internal", "delisted", "cancel_only", "trading_disabled"),
     # Flags of a product. "The book may look crossed in auctions" (websocket-feed/channels,
     # auction feed); while post_only nothing is matched (`status`, the same page).
     auction_states=("auction_mode", "post_only"),

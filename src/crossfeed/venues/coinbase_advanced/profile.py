@@ -127,6 +127,8 @@ PROFILE: Final = Profile(
     limits=LIMITS,
     channels=CHANNELS,
     quotes_from="book",
+    # Words of a product (`status`, websocket-channels).
+    closed_products=("offline", "internal", "delisted"),
     # No close code is documented. 1008 is about this connection (too many messages, a late pong, a
     # slow reader), as other clients' notes have it: what is refused for good is refused in a reply.
     passing_close_codes=frozenset({1008}),

@@ -175,6 +175,8 @@ PROFILE: Final = Profile(
     ),
     quotes_from="book_ticker",
     closed_states=("maintenance",),
+    # Of a pair (instrument): in the others orders are taken or matched.
+    closed_products=("cancel_only", "delisted", "maintenance", "work_in_progress"),
     # Of the system and of a pair: orders are taken, nothing is matched (status, instrument).
     auction_states=("post_only",),
     # No close code is documented. 1008 is about this connection (too many messages, a late pong, a
