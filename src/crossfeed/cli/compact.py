@@ -234,7 +234,9 @@ class Compaction(PlayerHooks):
 
     def _finish(self, writing: SourceWriter, stack: ExitStack, number: int) -> int:
         writing.flush()
-        traded = [self._instruments[key] for key in writing.markets if key in self._instruments]
+        traded = [
+            self._instruments[key] for key in sorted(writing.markets) if key in self._instruments
+        ]
         self.commits.append(writing.commit(traded))
         stack.pop_all().close()
         return number
