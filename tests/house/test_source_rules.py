@@ -230,6 +230,19 @@ def test_source_keeps_rule(rule: Rule) -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("suffix", ["pyx", "pxd", "h"])
+def test_compiled_source_is_as_short(suffix: str) -> None:
+    """What is written for the compiler keeps the limit of modules."""
+    files = sorted(SOURCE.rglob(f"*.{suffix}"))
+    assert files
+    found = [
+        problem
+        for file in files
+        for problem in short_modules(file.relative_to(SOURCE).as_posix(), file.read_text("utf-8"))
+    ]
+    assert not found, "\n".join(found)
+
+
 @pytest.mark.parametrize(("rule", "sample"), BAD, ids=lambda value: getattr(value, "__name__", ""))
 def test_rule_refuses_bad_sample(rule: Rule, sample: str) -> None:
     """The rule is able to fail."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from crossfeed.errors import DecodeError
+from crossfeed.runtime.core_choice import SWITCH, compiled_modules
 from crossfeed.runtime.native_tables import engine_spec
 from crossfeed.venues.base import CodecOptions
 from crossfeed.venues.codec import TableCodec
@@ -201,18 +202,17 @@ def mutated(frame: bytes, other: bytes, source: random.Random) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def engine_module() -> Any:
-    """Return the compiled decoder; skip where it was not built."""
-    return pytest.importorskip("crossfeed.native._engine", reason="the engine is not built")
-
-
-@pytest.fixture(scope="session")
-def ladder_module() -> Any:
-    """Return the compiled ladders; skip where they were not built."""
-    return pytest.importorskip("crossfeed.native._ladder", reason="the ladders are not built")
+def native() -> Any:
+    """Return the compiled modules, whatever is asked for; skip where they were not built."""
+    pytest.importorskip("crossfeed.native._path", reason="the accelerator is not built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(SWITCH, raising=False)
+        modules = compiled_modules()
+    assert modules is not None
+    return modules
 
 
 @pytest.fixture(params=venue_names())
-def pair(request: pytest.FixtureRequest, engine_module: Any) -> Pair:
+def pair(request: pytest.FixtureRequest, native: Any) -> Pair:
     """Return the two decoders of each venue."""
-    return Pair(request.param, engine_module.Engine)
+    return Pair(request.param, native.engine.Engine)

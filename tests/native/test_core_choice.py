@@ -3,11 +3,13 @@
 import importlib
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import picows
 import pytest
 
+import crossfeed.native
 from crossfeed.runtime import core_choice
 from crossfeed.runtime.core_choice import active_core, listener_factory
 
@@ -25,7 +27,7 @@ def test_switch_leaves_it_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CROSSFEED_PURE", "1")
     assert active_core().name == "pure"
     assert "CROSSFEED_PURE" in active_core().reason
-    assert core_choice.engine_module() is None
+    assert core_choice.compiled_modules() is None
     assert listener_factory() is None
 
 
@@ -46,7 +48,12 @@ def test_an_engine_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatc
     assert "wrong size" in choice.reason
 
 
-@pytest.mark.usefixtures("engine_module")
+def test_every_source_belongs_to_the_core():
+    sources = Path(str(crossfeed.native.__file__)).parent.glob("*.pyx")
+    assert {source.stem for source in sources} == {*core_choice.CORE_MODULES, "_hook"}
+
+
+@pytest.mark.usefixtures("native")
 def test_a_hook_for_another_picows_is_not_used(monkeypatch: pytest.MonkeyPatch):
     hook = types.SimpleNamespace(PICOWS="1.9.0", FrameListener=object)
     monkeypatch.setitem(sys.modules, "crossfeed.native._hook", hook)

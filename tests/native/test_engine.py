@@ -48,9 +48,9 @@ def test_recordings_are_equal(pair: Any, helpers: Any, captures: Path):
 
 
 @pytest.fixture
-def binance(engine_module: Any, helpers: Any) -> Any:
+def binance(native: Any, helpers: Any) -> Any:
     """Return Binance's decoders, one symbol asked for."""
-    pair = helpers.Pair("binance", engine_module.Engine)
+    pair = helpers.Pair("binance", native.engine.Engine)
     pair.know([TRADE])
     return pair
 
@@ -111,11 +111,11 @@ def test_symbols_are_read_live(binance: Any):
     assert event.unified == "other"
 
 
-def test_raw_is_the_frame_itself_or_nothing(binance: Any, engine_module: Any):
+def test_raw_is_the_frame_itself_or_nothing(binance: Any, native: Any):
     (event,) = binance.engine.decode(TRADE, 1, 2)
     assert event.raw is TRADE
     routes = binance.pure._routes
-    bare = engine_module.Engine(binance.spec, binance.symbols, routes.guess, keep_raw=False)
+    bare = native.engine.Engine(binance.spec, binance.symbols, routes.guess, keep_raw=False)
     (event,) = bare.decode(TRADE, 1, 2)
     assert event.raw is None
 

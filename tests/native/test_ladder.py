@@ -27,9 +27,9 @@ STEPS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def native_type(ladder_module: Any) -> Callable[..., Ladder]:
+def native_type(native: Any) -> Callable[..., Ladder]:
     """Return the class over compiled arrays."""
-    return native_books.native_ladder(ladder_module.Levels)
+    return native_books.native_ladder(native.ladder.Levels)
 
 
 def state(ladder: Ladder) -> tuple[object, ...]:

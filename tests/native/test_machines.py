@@ -45,11 +45,10 @@ NUMBERS = st.integers(0, 40)
 
 
 @pytest.fixture
-def path(engine_module: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the compiled way of a message."""
-    assert engine_module is not None
+def compiled(native: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let new streams be compiled; return the compiled modules."""
     monkeypatch.delenv("CROSSFEED_PURE", raising=False)
-    return core_choice.path_module()
+    return native
 
 
 def trade(number: int, price: float = 100.0) -> Trade:
@@ -93,9 +92,9 @@ def numbered() -> tuple[Any, Output]:
     return gate, out
 
 
-def test_numbers_that_no_64_bits_hold_go_the_pure_way(path: Any):
+def test_numbers_that_no_64_bits_hold_go_the_pure_way(compiled: Any):
     gate, out = numbered()
-    assert isinstance(gate, path.IdState)
+    assert isinstance(gate, compiled.states.IdState)
     assert gate._expected == gate._next == 5
     gate.admit(trade(2**70), out)
     assert gate.next_number == 2**70 + 1
@@ -138,12 +137,14 @@ def core_of(venue: str, symbol: str, kinds: tuple[str, ...], **settings: Any) ->
         ("kraken", "BTC/USD", "trade", "NUMBERED"),
     ],
 )
-def test_ordinary_streams_are_served(path: Any, venue: str, symbol: str, kind: str, expected: str):
+def test_ordinary_streams_are_served(
+    compiled: Any, venue: str, symbol: str, kind: str, expected: str
+):
     if kind == "status":
         core, _ = core_of(venue, symbol, ("trade",))
         gates = [gate for key, gate in core.gates.items() if key[1] == ""]
         assert gates
-        assert {chain_of(path, gate, Trade)["kind"] for gate in gates} == {path.OTHER}
+        assert {chain_of(compiled, gate, Trade)["kind"] for gate in gates} == {compiled.cells.OTHER}
         return
     core, streams = core_of(venue, symbol, (kind,))
     for is_told in (False, True):
@@ -151,12 +152,12 @@ def test_ordinary_streams_are_served(path: Any, venue: str, symbol: str, kind: s
         classes = {k for k, s in core.gates if s == symbol and k in {BookDelta, *CLASSES.values()}}
         assert classes
         for each in classes:
-            found = chain_of(path, core.gates[each, symbol], each)
-            assert found["kind"] == getattr(path, expected), each
+            found = chain_of(compiled, core.gates[each, symbol], each)
+            assert found["kind"] == getattr(compiled.cells, expected), each
             assert (found["told"] is not None) == (is_told and kind == "book")
 
 
-def test_an_update_is_made_once_and_stays(path: Any):
+def test_an_update_is_made_once_and_stays(compiled: Any):
     feed = Feed(venue="coinbase", symbols=("BTC-USD",), shares={"depth": 1.0}, messages=4)
     tape = make_tape(feed)
     core, streams = core_of("coinbase", "BTC-USD", ("book",))
@@ -165,7 +166,7 @@ def test_an_update_is_made_once_and_stays(path: Any):
     for number, frame in enumerate(frames):
         core.feed(frame, 10 + number, 20 + number)
     (sync,) = streams.book_flows()[0].syncs()
-    assert isinstance(sync, path.BookState)
+    assert isinstance(sync, compiled.books.BookState)
     assert isinstance(sync, BookSync)
     core.codec.symbols.clear()  # asked for no more: what was taken in stays what it was
     event = sync.last_event
@@ -180,8 +181,8 @@ def test_an_update_is_made_once_and_stays(path: Any):
     assert sync.last_applied is event
 
 
-def test_frames_that_are_not_kept_make_events_without_one(path: Any):
-    assert path is not None
+def test_frames_that_are_not_kept_make_events_without_one(compiled: Any):
+    assert compiled is not None
     feed = Feed(venue="coinbase", symbols=("BTC-USD",), shares={"depth": 1.0}, messages=2)
     tape = make_tape(feed)
     core, streams = core_of("coinbase", "BTC-USD", ("book",), keep_raw=False)
@@ -194,7 +195,7 @@ def test_frames_that_are_not_kept_make_events_without_one(path: Any):
 
 
 @pytest.mark.parametrize("name", core_choice.CORE_MODULES)
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("compiled")
 def test_without_one_of_its_modules_all_is_pure(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, f"crossfeed.native.{name}", None)
     core_choice._load.cache_clear()
@@ -207,7 +208,7 @@ def test_without_one_of_its_modules_all_is_pure(name: str, monkeypatch: pytest.M
         core_choice._load.cache_clear()
 
 
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("compiled")
 def test_streams_opened_pure_stay_pure(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CROSSFEED_PURE", "1")
     pure, streams = core_of("binance", "BTCUSDT", ("trade",))

@@ -8,7 +8,6 @@ import pytest
 from crossfeed.cli.bench.tapes import Feed, make_tape
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.model.output import Output
-from crossfeed.runtime.core_choice import path_module
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.native_core import NativeCore
 from crossfeed.runtime.pipeline import PureCore
@@ -32,17 +31,17 @@ KINDS = {
 }
 
 
-def core_of(name: str, symbol: str, module: Any = None) -> PureCore:
+def core_of(name: str, symbol: str, native: Any = None) -> PureCore:
     """Make a core whose connection carries the venue's streams."""
     with pytest.MonkeyPatch.context() as patch:
-        if module is None:
+        if native is None:
             patch.setenv("CROSSFEED_PURE", "1")
         else:
             patch.delenv("CROSSFEED_PURE", raising=False)
-        return _made(name, symbol, module)
+        return _made(name, symbol, native)
 
 
-def _made(name: str, symbol: str, module: Any) -> PureCore:
+def _made(name: str, symbol: str, native: Any) -> PureCore:
     venue = find_venue(name)
     table = SymbolTable(name, venue.builtin())
     codec = venue.make_codec(table, CodecOptions())
@@ -54,10 +53,9 @@ def _made(name: str, symbol: str, module: Any) -> PureCore:
         wants.append(want)
     codec.subscribe(wants, 0)
     streams.line_up("line", wants, 1, 1, Output())
-    if module is None:
+    if native is None:
         return PureCore(codec, streams, "line")
-    path = path_module()
-    return NativeCore(module, path, codec, codec.tables(), streams, "line")  # type: ignore[attr-defined]
+    return NativeCore(native, codec, codec.tables(), streams, "line")  # type: ignore[attr-defined]
 
 
 def damaged(feed: Feed) -> list[bytes]:
@@ -83,20 +81,20 @@ def damaged(feed: Feed) -> list[bytes]:
 
 
 @pytest.mark.parametrize("feed", FEEDS, ids=lambda feed: feed.venue)
-def test_same_frames_same_outputs_and_counts(engine_module: Any, feed: Feed):
+def test_same_frames_same_outputs_and_counts(native: Any, feed: Feed):
     pure = core_of(feed.venue, feed.symbols[0])
-    native = core_of(feed.venue, feed.symbols[0], engine_module)
+    core = core_of(feed.venue, feed.symbols[0], native)
     told = 0
     for number, frame in enumerate(damaged(feed)):
         times = (1_790_000_000_000_000_000 + number, 1_000_000 + number * 1000)
-        expected, found = pure.feed(frame, *times), native.feed(frame, *times)
+        expected, found = pure.feed(frame, *times), core.feed(frame, *times)
         assert found.events == expected.events
         assert repr(found.commands) == repr(expected.commands)
         told += len(found.events)
     for name in COUNTED:
-        assert getattr(native.counters, name) == getattr(pure.counters, name), name
+        assert getattr(core.counters, name) == getattr(pure.counters, name), name
     assert told > 500
-    assert native.engine.accepted > 1000  # type: ignore[attr-defined]
+    assert core.engine.accepted > 1000  # type: ignore[attr-defined]
 
 
 class Connection:
@@ -124,8 +122,8 @@ class Connection:
 
 
 @pytest.fixture
-def connection(engine_module: Any) -> Connection:
-    return Connection(core_of("binance", "BTCUSDT", engine_module))
+def connection(native: Any) -> Connection:
+    return Connection(core_of("binance", "BTCUSDT", native))
 
 
 def frames_of(kind: str, count: int) -> list[bytes]:

@@ -17,7 +17,7 @@ SHARES = {"trade": 1.0, "quote": 1.0, "depth": 2.0}
 FEEDS = [
     Feed(venue="binance", symbols=("BTCUSDT", "ETHUSDT"), shares=SHARES, messages=600, levels=60),
     Feed(venue="coinbase", symbols=("BTC-USD", "ETH-USD"), shares=SHARES, messages=600, levels=60),
-    Feed(venue="kraken", symbols=("BTC/USD", "ETH/USD"), shares=SHARES, messages=600),
+    Feed(venue="kraken", symbols=("BTC/USD", "ETH/USD"), shares=SHARES, messages=800),
 ]
 KINDS = {
     "binance": ("trade", "book_ticker", "book", "depth"),
@@ -65,7 +65,7 @@ def no_images(_symbol: str, _number: int) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("feed", FEEDS, ids=lambda feed: feed.venue)
-@pytest.mark.usefixtures("engine_module")
+@pytest.mark.usefixtures("native")
 def test_a_session_with_faults(feed: Feed, seed: int, helpers: Any):
     twins = twins_module()
     tape = make_tape(feed, seed)
@@ -92,7 +92,7 @@ def helpers(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("venue", sorted(KINDS))
-@pytest.mark.usefixtures("engine_module")
+@pytest.mark.usefixtures("native")
 def test_recorded_sessions(venue: str, helpers: Any, captures: Path):
     twins = twins_module()
     frames = [f for f in helpers.recorded_frames(captures, venue) if len(f) < 300_000][:FRAMES]

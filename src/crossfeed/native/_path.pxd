@@ -3,10 +3,12 @@
 
 cimport cython
 
+from crossfeed.native._step cimport Step
+
 
 @cython.final
 cdef class Path:
-    cdef object step
+    cdef Step step
     cdef object slow
     cdef object finish
     cdef object router
@@ -19,5 +21,5 @@ cdef class Path:
     cdef bint is_busy
     cdef unsigned int frames
     cdef int carry(self, bytes frame, object ts_recv_ns, object ts_mono_ns) except -1
-    cdef tuple find(self, str data_type, object event)
-    cdef int deliver(self, tuple heard, object event) except -1
+    cdef tuple _find(self, str data_type, object event)
+    cdef int _deliver(self, tuple heard, object event) except -1

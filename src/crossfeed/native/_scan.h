@@ -201,7 +201,7 @@ static inline cf_at cf_skip_plain(cf_at p, cf_at end) {
 }
 
 /* Any value, checked against the whole grammar; no recursion, one bit for each level of nesting. */
-static cf_at cf_skip(cf_at p, cf_at end) {
+static inline cf_at cf_skip(cf_at p, cf_at end) {
     uint64_t is_object = 0;
     int depth = 0;
     for (;;) {

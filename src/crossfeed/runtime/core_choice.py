@@ -7,23 +7,27 @@ import importlib
 import importlib.metadata
 import os
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
 __all__ = [
     "CoreChoice",
+    "SubscriptionState",
+    "WatchedDict",
     "active_core",
-    "engine_module",
-    "ladder_module",
+    "compiled_modules",
     "listener_factory",
-    "path_module",
 ]
 
 SWITCH = "CROSSFEED_PURE"
 """Environment variable that leaves the compiled core out when it is set to anything."""
-CORE_MODULES = ("_engine", "_ladder", "_path")
-"""All of them or none: each knows the others' classes from the inside."""
+CORE_MODULES = (
+    "_ladder", "_tables", "_names", "_rows", "_events", "_routes", "_parser", "_engine", "_states",
+    "_books", "_cells", "_step", "_path",
+)  # fmt: skip
+"""All of them or none: each knows the classes of those before it from the inside."""
 
 
 class CoreChoice(Struct, frozen=True):
@@ -75,19 +79,14 @@ def active_core() -> CoreChoice:
     return CoreChoice("compiled", "decoder, books and listener compiled")
 
 
-def engine_module() -> Any | None:  # noqa: ANN401 - a compiled module
-    """Return the compiled decoder's module, None where the pure core does the work."""
-    return _load("_engine")[0] if active_core().name == "compiled" else None
+def compiled_modules() -> SimpleNamespace | None:
+    """Return the compiled core's modules, None where the pure core does the work.
 
-
-def ladder_module() -> Any | None:  # noqa: ANN401 - a compiled module
-    """Return the compiled ladders' module, None where the pure ladder does the work."""
-    return _load("_ladder")[0] if active_core().name == "compiled" else None
-
-
-def path_module() -> Any | None:  # noqa: ANN401 - a compiled module
-    """Return the compiled way of a message, None where the pure core does the work."""
-    return _load("_path")[0] if active_core().name == "compiled" else None
+    Each is named as its file without the underscore: `compiled_modules().engine.Engine`.
+    """
+    if active_core().name != "compiled":
+        return None
+    return SimpleNamespace(**{name[1:]: _load(name)[0] for name in CORE_MODULES})
 
 
 def listener_factory() -> Callable[[Any], Any] | None:
@@ -96,3 +95,12 @@ def listener_factory() -> Callable[[Any], Any] | None:
         return None
     hook, _ = _hook()
     return None if hook is None else hook.FrameListener
+
+
+# What the delivery of every event touches: chosen once, since classes are made of it.
+_native: Final = compiled_modules()
+if TYPE_CHECKING:
+    SubscriptionState = object
+else:
+    SubscriptionState = object if _native is None else _native.states.SubscriptionState
+WatchedDict: Final[type[dict[Any, Any]]] = dict if _native is None else _native.states.WatchedDict

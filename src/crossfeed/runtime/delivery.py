@@ -13,12 +13,12 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from crossfeed.errors import HandlerQuarantinedError, QueueOverflowError
 from crossfeed.model.events import MarketData
 from crossfeed.model.unified import UnifiedMarketData
-from crossfeed.runtime.core_choice import path_module
+from crossfeed.runtime.core_choice import SubscriptionState, WatchedDict
 from crossfeed.runtime.queues import EventQueue, OverflowPolicy, ThreadWorker
 from crossfeed.transport.handlers import Handlers
 
@@ -47,15 +47,7 @@ class DeliveryMode(StrEnum):
     THREAD = "thread"
 
 
-# What every event touches lies in C where that was built.
-if TYPE_CHECKING:
-    _State = object
-else:
-    _State = getattr(path_module(), "SubscriptionState", object)
-_Table: Final[type[dict[Any, Any]]] = getattr(path_module(), "WatchedDict", dict)
-
-
-class Subscription(_State):
+class Subscription(SubscriptionState):
     """One handler's place in the feed. `close()` ends it; also from inside the handler.
 
     Attributes:
@@ -312,7 +304,7 @@ class Router:
         self._streams: list[EventStream] = []
         self.errors = Handlers(_log_failure, queue_max=CALLS_MAX, failures_max=failures_max)
         self.states = Handlers(self.tell, queue_max=CALLS_MAX, failures_max=failures_max)
-        self.table: dict[str, dict[str, tuple[Subscription, ...]]] = _Table()
+        self.table: dict[str, dict[str, tuple[Subscription, ...]]] = WatchedDict()
         self._drains: dict[Subscription, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from crossfeed.model.events import MarketData
@@ -15,19 +16,19 @@ __all__ = ["chain_of"]
 
 
 def chain_of(
-    path: Any,  # noqa: ANN401 - a compiled module
+    native: SimpleNamespace,
     entry: Gate,
     event_class: type[MarketData],
 ) -> dict[str, Any]:
     """Take the way from a table's `entry` to the gate of `event_class` apart.
 
     Args:
-        path: The compiled way of a message, whose classes are looked for.
+        native: The compiled modules, whose classes are looked for.
         entry: What the table has for the event's class and symbol.
         event_class: That class.
 
     Returns:
-        `kind`: what the gate is to `_path.pyx`, OTHER where the way is not one it knows. `gate`,
+        `kind`: what the gate is to `_cells.pyx`, OTHER where the way is not one it knows. `gate`,
         and before it, None or empty where there is no such: `band`, `standby` and the `line` in it,
         who is `told` the book and through which standby and line; `number` and `prices`: attributes
         of the event.
@@ -35,12 +36,12 @@ def chain_of(
     found: dict[str, Any] = dict.fromkeys(
         ("gate", "band", "standby", "line", "told", "told_standby", "told_line")
     )
-    found |= {"kind": path.OTHER, "number": "", "prices": ()}
+    found |= {"kind": native.cells.OTHER, "number": "", "prices": ()}
     gate: Any = entry
     if _class_of(gate) is BandGate:
         found["band"], gate = gate.band, gate.inner
         found["prices"] = PRICE_FIELDS.get(event_class, ())
-        if not isinstance(found["band"], path.BandState) or not found["prices"]:
+        if not isinstance(found["band"], native.states.BandState) or not found["prices"]:
             return found
     if _class_of(gate) is Told:
         carrier = gate.flow.carrier
@@ -49,18 +50,18 @@ def chain_of(
             found["told_standby"] = carrier.standby
         gate = gate.inner
     if _class_of(gate) is MergeEntry:
-        if not isinstance(gate.merge, path.StandbyState):
+        if not isinstance(gate.merge, native.states.StandbyState):
             return found
         found["standby"], found["line"] = gate.merge, gate.name
         gate = gate.merge.gate_of(gate.name)
     found["gate"] = gate
-    if isinstance(gate, path.BookState):
-        found["kind"] = path.UPDATES if found["band"] is None else path.OTHER
-    elif found["told"] is None and isinstance(gate, path.IdState):
-        found["kind"] = path.NUMBERED if found["standby"] is None else path.OTHER
-    elif found["told"] is None and isinstance(gate, path.OpenState):
-        found["kind"] = path.LATEST
-    if found["kind"] in {path.NUMBERED, path.LATEST}:
+    if isinstance(gate, native.books.BookState):
+        found["kind"] = native.cells.UPDATES if found["band"] is None else native.cells.OTHER
+    elif found["told"] is None and isinstance(gate, native.states.IdState):
+        found["kind"] = native.cells.NUMBERED if found["standby"] is None else native.cells.OTHER
+    elif found["told"] is None and isinstance(gate, native.states.OpenState):
+        found["kind"] = native.cells.LATEST
+    if found["kind"] in {native.cells.NUMBERED, native.cells.LATEST}:
         found["number"] = gate.number_name
     return found
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from crossfeed.books.ladder import ExactLevel, Ladder
 from crossfeed.model.events import Level
 from crossfeed.model.numbers import SCALE_MAX
-from crossfeed.runtime.core_choice import ladder_module
+from crossfeed.runtime.core_choice import compiled_modules
 
 __all__ = ["NativeLadder", "ladder_type", "native_ladder"]
 
@@ -21,8 +21,8 @@ _PURE: Final[Any] = Ladder
 
 def ladder_type() -> type[Ladder]:
     """Return the class of new ladders."""
-    module = ladder_module()
-    return Ladder if module is None else native_ladder(module.Levels)
+    native = compiled_modules()
+    return Ladder if native is None else native_ladder(native.ladder.Levels)
 
 
 def native_ladder(levels_type: Any) -> type[Ladder]:  # noqa: ANN401 - a compiled class

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Final
 
 from crossfeed.model.commands import Command
 from crossfeed.model.events import Quote
 from crossfeed.model.output import Output
 from crossfeed.model.trust import Mark, Trust
-from crossfeed.runtime.core_choice import engine_module, path_module
+from crossfeed.runtime.core_choice import compiled_modules
 from crossfeed.runtime.gate_chain import chain_of
 from crossfeed.runtime.native_tables import engine_spec
 from crossfeed.runtime.pipeline import PureCore
@@ -31,8 +32,7 @@ class NativeCore(PureCore):
     """`PureCore` that lets the compiled engine try first; what it declines goes the pure way.
 
     Args:
-        engine_module: The compiled decoder.
-        path_module: The compiled way of a message.
+        native: The compiled modules.
         codec: Speaks the venue's protocol on this connection.
         tables: What it decodes by.
         streams: The session's streams.
@@ -44,8 +44,7 @@ class NativeCore(PureCore):
 
     def __init__(
         self,
-        engine_module: Any,  # noqa: ANN401 - a compiled module
-        path_module: Any,  # noqa: ANN401 - a compiled module
+        native: SimpleNamespace,
         codec: Codec,
         tables: DecoderTables,
         streams: StreamSet,
@@ -60,12 +59,12 @@ class NativeCore(PureCore):
             sequence_field=tables.sequence_field,
         )
         guess = tables.routes.guess
-        self.engine = engine_module.Engine(spec, tables.symbols, guess, keep_raw=tables.keep_raw)
-        self._path_type = path_module.Path
+        self.engine = native.engine.Engine(spec, tables.symbols, guess, keep_raw=tables.keep_raw)
+        self._path_type = native.path.Path
         self._pure_feed = super().feed
         known = (Trust.SOUND, Quote, FROM_BOOK)
-        self._step = path_module.Step(
-            self.engine, self, Output, self._pure_feed, partial(chain_of, path_module), known
+        self._step = native.step.Step(
+            self.engine, self, Output, self._pure_feed, partial(chain_of, native), known
         )
         self.feed = self._step.feed  # type: ignore[method-assign]
 
@@ -85,9 +84,9 @@ class NativeCore(PureCore):
 
 def make_core(codec: Codec, streams: StreamSet, name: str) -> PureCore:
     """Make the core of one connection: compiled where that is possible, else the reference."""
-    engine, path = engine_module(), path_module()
-    if engine is None or path is None or not isinstance(codec, TableCodec):
+    native = compiled_modules()
+    if native is None or not isinstance(codec, TableCodec):
         return PureCore(codec, streams, name)
-    if not isinstance(streams.counters, path.CounterState):
+    if not isinstance(streams.counters, native.states.CounterState):
         return PureCore(codec, streams, name)  # they were opened while the pure core was asked for
-    return NativeCore(engine, path, codec, codec.tables(), streams, name)
+    return NativeCore(native, codec, codec.tables(), streams, name)

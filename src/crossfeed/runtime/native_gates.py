@@ -1,13 +1,14 @@
 """The machines of a stream with what every message touches in C, where that was built.
 
 A class here is its machine, unchanged, over a compiled class that holds a few of its attributes:
-the compiled way of a message (`crossfeed.native._path`) and the machine's own methods read and
+the compiled way of a message (`crossfeed.native._states`) and the machine's own methods read and
 write the same numbers. Without the compiled modules the machines themselves are used.
 """
 
 from __future__ import annotations
 
 import functools
+from types import ModuleType
 from typing import Any, Final
 
 from crossfeed.books.sync import BookSync
@@ -17,7 +18,7 @@ from crossfeed.integrity.plausibility import PriceBand
 from crossfeed.integrity.standby import HotStandby
 from crossfeed.model.events import AggTrade, MarketData, MiniTicker, Quote, Ticker, Trade
 from crossfeed.model.sequencing import Follows
-from crossfeed.runtime.core_choice import path_module
+from crossfeed.runtime.core_choice import compiled_modules
 from crossfeed.runtime.counters import Counters
 
 __all__ = ["PRICE_FIELDS", "Machines", "machines"]
@@ -31,7 +32,7 @@ PRICE_FIELDS: Final[dict[type[MarketData], tuple[str, ...]]] = {
 }
 """What `plausibility.PRICE_READERS` reads, by name; the mean where there are two."""
 FOLLOWS: Final = (None, Follows.NUMBER, Follows.NAMED, Follows.ANY)
-"""Numbered as in `_path.pyx`."""
+"""Numbered as in `_books.pyx`."""
 
 
 class Machines:
@@ -61,21 +62,21 @@ _PURE: Final = Machines()
 
 def machines() -> Machines:
     """Return the machines over compiled state, or the pure ones."""
-    module = path_module()
-    return _PURE if module is None else _compiled(module)
+    native = compiled_modules()
+    return _PURE if native is None else _compiled(native.states, native.books)
 
 
 @functools.cache
-def _compiled(module: Any) -> Machines:  # noqa: ANN401 - a compiled module
+def _compiled(states: ModuleType, books: ModuleType) -> Machines:
     """Put the compiled state under the machines."""
     made = Machines()
-    made.counters = type("NativeCounters", (module.CounterState, Counters), {})
-    made.band = type("NativeBand", (module.BandState, PriceBand), {})
-    made.numbered = type("NativeIdGate", (module.IdState, IdGate), {"__init__": _init_numbered})
-    made.latest = type("NativeOpenGate", (module.OpenState, OpenGate), {"__init__": _init_latest})
-    made.standby = type("NativeStandby", (module.StandbyState, HotStandby), {})
-    made.book = type("NativeBookSync", (module.BookState, BookSync), {"__init__": _init_book})
-    made.table = module.WatchedDict
+    made.counters = type("NativeCounters", (states.CounterState, Counters), {})
+    made.band = type("NativeBand", (states.BandState, PriceBand), {})
+    made.numbered = type("NativeIdGate", (states.IdState, IdGate), {"__init__": _init_numbered})
+    made.latest = type("NativeOpenGate", (states.OpenState, OpenGate), {"__init__": _init_latest})
+    made.standby = type("NativeStandby", (states.StandbyState, HotStandby), {})
+    made.book = type("NativeBookSync", (books.BookState, BookSync), {"__init__": _init_book})
+    made.table = states.WatchedDict
     return made
 
 

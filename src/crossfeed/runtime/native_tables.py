@@ -24,7 +24,7 @@ KINDS: Final = (
     "BOOL_WORD", "TEXT", "SYMBOL", "FLAG", "PAIRS", "SIDED", "LEVELS", "OBJECT", "ITEMS",
     "LEVEL_PRICE", "LEVEL_SIZE", "LEVEL_SIDE", "SEQUENCE",
 )  # fmt: skip
-"""Numbered as in `_engine.pyx`."""
+"""Numbered as in `_tables.pxd`."""
 LEVEL_KINDS: Final = frozenset(KINDS.index(kind) for kind in ("PAIRS", "SIDED", "LEVELS"))
 SLOT_OF: Final = {"ts_recv_ns": 32, "ts_mono_ns": 33, "raw": 34, "raw_index": 35}
 SLOTS_MAX: Final = 32
