@@ -37,6 +37,7 @@ TOLD_BLOCKS: Final = 64
 COLLECT_OBJECTS: Final = 100_000
 INSTRUMENTS: Final = int(RecordKind.INSTRUMENTS)
 _BOOKS: Final = frozenset({BookDelta, BookSnapshot, DepthDelta})
+_IMAGES: Final = frozenset({BookSnapshot})
 
 
 def _untold(done: float, total: int) -> None:
@@ -119,7 +120,7 @@ class Compaction(PlayerHooks):
     def _complete(self) -> None:
         """Let each book event held say what falls out of the subscribed depth, if there is one."""
         held = self._held
-        if self._cuts or any(isinstance(event, BookSnapshot) for event in held):
+        if self._cuts or not _IMAGES.isdisjoint(map(type, held)):
             held[:] = [self._completed(event) if type(event) in _BOOKS else event for event in held]
 
     def _completed(self, event: MarketData) -> MarketData:

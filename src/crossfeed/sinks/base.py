@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Protocol
@@ -13,7 +13,17 @@ import msgspec
 from crossfeed.model.events import AggTrade, Candle, MarketData, MiniTicker, Quote, Ticker, Trade
 from crossfeed.model.status import FeedStatus, Gap
 
-__all__ = ["TABLES", "Column", "Row", "Sink", "SqlTable", "event_id", "row_of"]
+__all__ = [
+    "TABLES",
+    "TABLES_BY_NAME",
+    "Column",
+    "Row",
+    "Sink",
+    "SqlTable",
+    "event_id",
+    "row_of",
+    "rows_by_table",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ID_BYTES: Final = 16
@@ -113,6 +123,16 @@ def row_of(event: MarketData) -> Row | None:
         return None
     values = (*_head(event), *table.values(event))
     return Row(table.name, (event_id(event), *map(_storable, values)))
+
+
+def rows_by_table(events: Iterable[MarketData]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of a batch by the names of their tables."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for event in events:
+        row = row_of(event)
+        if row is not None:
+            found.setdefault(row.table, []).append(row.values)
+    return found
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
@@ -262,3 +282,5 @@ TABLES: Final[dict[str, SqlTable]] = {
     ),
 }
 """data_type -> its table."""
+TABLES_BY_NAME: Final = {each.name: each for each in TABLES.values()}
+"""Each table once."""

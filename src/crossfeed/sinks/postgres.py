@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from crossfeed.errors import ConfigError, SinkError, SinkUnavailableError
 from crossfeed.model.events import MarketData
-from crossfeed.sinks.base import TABLES, Row, SqlTable, row_of
+from crossfeed.sinks.base import TABLES_BY_NAME, SqlTable, rows_by_table
 
 __all__ = ["PostgresSink"]
 
@@ -22,7 +22,6 @@ _TYPES: Final = {
 CONNECT_S: Final = 10
 STATEMENT_MS: Final = 30_000
 _PASSING: Final = frozenset({"08", "40", "53", "55", "57", "58"})
-_BY_NAME: Final[dict[str, SqlTable]] = {each.name: each for each in TABLES.values()}
 
 
 class PostgresSink:
@@ -81,7 +80,7 @@ class PostgresSink:
                 # Two collectors that start together must not both make the tables.
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtext('crossfeed.sinks'))")
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {self.schema}")
-                for table in _BY_NAME.values():
+                for table in TABLES_BY_NAME.values():
                     self._create(cursor, table)
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 cursor.execute(f"SET statement_timeout = {STATEMENT_MS}")
@@ -98,12 +97,7 @@ class PostgresSink:
         """
         if self._connection is None:
             raise SinkUnavailableError(f"{self.name}: not connected")
-        rows: dict[str, list[Row]] = {}
-        for event in events:
-            row = row_of(event)
-            if row is not None:
-                rows.setdefault(row.table, []).append(row)
-        new = 0
+        rows, new = rows_by_table(events), 0
         try:
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 for name in sorted(rows):
@@ -131,10 +125,10 @@ class PostgresSink:
             f"CREATE TEMPORARY TABLE incoming_{table.name} (LIKE {target}) ON COMMIT DELETE ROWS"
         )
 
-    def _copy(self, cursor: Any, name: str, rows: list[Row]) -> int:  # noqa: ANN401 - as above
+    def _copy(self, cursor: Any, name: str, rows: list[tuple[Any, ...]]) -> int:  # noqa: ANN401 - as above
         with cursor.copy(f"COPY incoming_{name} FROM STDIN") as copy:
             for row in rows:
-                copy.write_row(row.values)
+                copy.write_row(row)
         cursor.execute(
             f"INSERT INTO {self.schema}.{name} SELECT * FROM incoming_{name} "  # noqa: S608 - ours
             "ON CONFLICT DO NOTHING"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from crossfeed.errors import SinkError, SinkUnavailableError
 from crossfeed.model.events import MarketData
-from crossfeed.sinks.base import TABLES, row_of
+from crossfeed.sinks.base import TABLES_BY_NAME, rows_by_table
 
 __all__ = ["SqliteSink"]
 
@@ -61,7 +61,7 @@ class SqliteSink:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             with connection:
-                for table in {each.name: each for each in TABLES.values()}.values():
+                for table in TABLES_BY_NAME.values():
                     columns = ", ".join(f'"{name}" {_TYPES[sort]}' for name, sort in table.columns)
                     connection.execute(f"CREATE TABLE IF NOT EXISTS {table.name} ({columns})")
                     connection.execute(
@@ -82,11 +82,7 @@ class SqliteSink:
         connection = self._connection
         if connection is None:
             raise SinkUnavailableError(f"{self.path}: not open")
-        rows: dict[str, list[tuple[Any, ...]]] = {}
-        for event in events:
-            row = row_of(event)
-            if row is not None:
-                rows.setdefault(row.table, []).append(tuple(map(_plain, row.values)))
+        rows = rows_by_table(events)
         before = connection.total_changes
         try:
             with connection:
@@ -94,7 +90,7 @@ class SqliteSink:
                     marks = ", ".join("?" * len(values[0]))
                     connection.executemany(
                         f"INSERT OR IGNORE INTO {table} VALUES ({marks})",  # noqa: S608 - our names
-                        values,
+                        [tuple(map(_plain, each)) for each in values],
                     )
         except sqlite3.Error as error:
             raise _told(self.path, error) from error
