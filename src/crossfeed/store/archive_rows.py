@@ -8,10 +8,11 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO
+from typing import Final, NamedTuple, TextIO, TypeVar
 
 from msgspec import Struct
 
@@ -26,6 +27,8 @@ __all__ = ["BadRow", "Head", "RowReport", "Unify", "head_of", "integer_of", "num
 HASH_BYTES: Final = 1 << 20
 BAD_NAMED_MAX: Final = 10
 DIGITS_MAX: Final = 18
+LOOK_ROWS: Final = 4096
+T = TypeVar("T")
 Head = tuple[str, str, str, int, int, int, int, Mark, Integrity, Trust, bytes | None, int]
 Unify = str | Callable[[str, str], str]
 """The unified symbol of all rows, or what tells it for (venue, symbol)."""
@@ -93,6 +96,30 @@ class OpenedRows:
                 raise InvalidValueError("csv", "value", f"{self.name}:{line}: {reason}") from error
             self._report.note(line, reason, rows)
             return None
+
+    def events(
+        self, rows: Iterable[T], line: Callable[[], int], make: Callable[[T], MarketData]
+    ) -> Iterator[MarketData]:
+        """Yield the events of rows that are one each.
+
+        Args:
+            rows: The rows.
+            line: Tells the line of the row last read.
+            make: Makes the event of a row.
+
+        Raises:
+            InvalidValueError: See `read`.
+        """
+        since = 0
+        for row in rows:
+            since += 1
+            event = self.read(line(), partial(make, row))
+            if event is not None:
+                yield event
+            if since == LOOK_ROWS:
+                self.done(since)
+                since = 0
+        self.done(since)
 
 
 def source_of(path: str | Path) -> str:

@@ -26,7 +26,6 @@ __all__ = ["read_rows"]
 
 US_NS: Final = 1_000
 LEVELS_MAX: Final = 1000
-LOOK_ROWS: Final = 4096
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "unknown": Side.UNKNOWN}
 _FLAGS: Final = frozenset({"true", "false"})
 EXTRA: Final = "\x00extra"
@@ -122,16 +121,7 @@ def read_rows(file: OpenedRows, path: str, unified: Unify, venue: str) -> Iterat
             f"{path}: no tardis.dev form known here (trades, quotes, book_snapshot_N, "
             f"incremental_book_L2): {', '.join(sorted(names))[:200]}"
         )
-    since = 0
-    for row in rows:
-        since += 1
-        event = file.read(rows.line_num, partial(make, row))
-        if event is not None:
-            yield event
-        if since == LOOK_ROWS:
-            file.done(since)
-            since = 0
-    file.done(since)
+    yield from file.events(rows, lambda: rows.line_num, make)
 
 
 def _incremental(

@@ -53,7 +53,6 @@ US_NS: Final = 1_000
 MS_NS: Final = 1_000_000
 # From 2025 Binance's spot files count microseconds, before that milliseconds.
 MICROSECONDS_FROM: Final = 10**14
-LOOK_ROWS: Final = 4096
 _NAME: Final = re.compile(r"([A-Z0-9_]+)-(trades|aggTrades|bookTicker|[0-9]+(?:s|m|h|d|w|mo))-")
 _CHANNELS: Final[dict[type[MarketData], str]] = {
     Trade: "trade",
@@ -162,22 +161,16 @@ def _gap(number: int, beside: MarketData, rows: int) -> Gap:
 
 
 def _binance_rows(file: OpenedRows, kind: str, names: Names) -> Iterator[MarketData]:
-    make = {"trades": _trade, "aggTrades": _agg_trade, "bookTicker": _quote}.get(kind)
-    rows, since = csv.reader(file.text), 0
-    for row in rows:
-        if rows.line_num == 1 and row and not row[0].isdigit() and row[0][:1].isalpha():
-            continue  # futures files have a header, spot files none
-        since += 1
-        event = file.read(
-            rows.line_num,
-            partial(make, row, names) if make is not None else partial(_candle, kind, row, names),
-        )
-        if event is not None:
-            yield event
-        if since == LOOK_ROWS:
-            file.done(since)
-            since = 0
-    file.done(since)
+    rows = csv.reader(file.text)
+    makers = {"trades": _trade, "aggTrades": _agg_trade, "bookTicker": _quote}
+    make = makers.get(kind) or partial(_candle, kind)
+
+    def is_head(row: list[str]) -> bool:
+        """Say whether it is the header that futures files have, and spot files have not."""
+        return rows.line_num == 1 and bool(row) and row[0][:1].isalpha()
+
+    data = (row for row in rows if not is_head(row))
+    yield from file.events(data, lambda: rows.line_num, lambda row: make(row, names))
 
 
 def _side(text: str) -> Side:
