@@ -59,6 +59,7 @@ class Connection:
         shard: Number of the share of the subscriptions it carries; all lines of a share have the
             same.
         place: Which of the venue's addresses it goes to.
+        path: Path of that address, the same for all its subscriptions.
         rotate_at_ns: Monotonic time at which it is to be replaced; 0: never.
         wants: Its subscriptions and where they stand.
         refused: Refused subscriptions with the venue's reason.
@@ -82,6 +83,7 @@ class Connection:
         self.rotate_at_ns = 0
         self.shard = 0
         self.place = 0
+        self.path = ""
 
     @property
     def is_live(self) -> bool:

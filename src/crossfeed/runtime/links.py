@@ -24,7 +24,8 @@ from crossfeed.transport.manager import WebSocketManager
 from crossfeed.transport.reconnect import Refusal
 from crossfeed.transport.rest_budget import RestBudget
 from crossfeed.transport.state import ConnectionState
-from crossfeed.venues.base import Codec, Endpoint, Limits, Venue
+from crossfeed.venues.base import Codec, CodecOptions, Endpoint, Limits, Venue
+from crossfeed.venues.symbols import SymbolTable
 
 if TYPE_CHECKING:
     from crossfeed.runtime.pipeline import PureCore
@@ -86,6 +87,17 @@ class Links:
         path, question, query = codec.url_path(wants).partition("?")
         # An address that a user copied whole has the venue's path already.
         return base + ("" if base.endswith(path) else path) + question + query
+
+    def by_path(
+        self, wants: Sequence[Want], table: SymbolTable, options: CodecOptions
+    ) -> dict[str, list[Want]]:
+        """Sort wants by the path of the address that serves them: a connection has but one."""
+        groups: dict[str, list[Want]] = {}
+        if wants:
+            codec = self.venue.make_codec(table, options)
+            for want in wants:
+                groups.setdefault(codec.url_path([want]), []).append(want)
+        return groups
 
     def rest_urls(self) -> dict[str, str]:
         """Return the REST base URLs by `RestRequest.base` (empty: the main one)."""

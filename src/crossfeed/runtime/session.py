@@ -209,21 +209,30 @@ class Session:
         self._check_refusals(wants)
 
     async def _connect(self, new: Sequence[Connection]) -> None:
-        """Open connections. One of several that was refused all it asked for is done without."""
+        """Open connections. One of several that was refused all it asked for is done without.
+
+        What could not be opened carries nothing: the call can be repeated.
+        """
         try:
             await self.links.connect(new, self.settings.connect_deadline_s)
-        except (SubscriptionRejectedError, AuthRejectedError):
-            useless = [c for c in new if all(want in c.refused for want in c.wants)]
-            if self.settings.strict or len(useless) == len(new):
+        except BaseException as error:
+            refused = [c for c in new if all(want in c.refused for want in c.wants)]
+            is_refusal = isinstance(error, SubscriptionRejectedError | AuthRejectedError)
+            if not is_refusal or self.settings.strict or len(refused) == len(new):
+                await self._discard([c for c in new if not c.is_live])
                 raise
-            for connection in useless:
+            for connection in refused:
                 self._turned_down |= connection.refused
-                await connection.manager.close()
-                out = Output()
-                connection.on_lost("refused", out)
-                self.deliver(out)
-                self.streams.forget(connection.name)
-                self.connections.remove(connection)
+            await self._discard(refused)
+
+    async def _discard(self, useless: Sequence[Connection]) -> None:
+        for connection in useless:
+            await connection.manager.close()
+            out = Output()
+            connection.on_lost("refused", out)
+            self.deliver(out)
+            self.streams.forget(connection.name)
+        self.connections = [c for c in self.connections if c not in useless]
 
     async def add(self, requests: Sequence[Request]) -> None:
         """Add requests to the running session; return when the venue answered."""
@@ -235,12 +244,14 @@ class Session:
             *(c.add(late) for c in self.connections if (late := c.unsettled(wants)))
         )
         capacity = self._capacity()
-        room = [c for c in self.connections if len(c.wants) + len(fresh) <= capacity]
-        if room and fresh:
-            lines = [c for c in self.connections if c.shard == room[0].shard]
-            await asyncio.gather(*(connection.add(fresh) for connection in lines))
-        elif fresh:
-            await self._connect(self._place(fresh))
+        for path, group in self.links.by_path(fresh, self.table, self.options).items():
+            fitting = [c for c in self.connections if c.path == path]
+            room = [c for c in fitting if len(c.wants) + len(group) <= capacity]
+            if room:
+                lines = [c for c in self.connections if c.shard == room[0].shard]
+                await asyncio.gather(*(connection.add(group) for connection in lines))
+            else:
+                await self._connect(self._place(group))
         try:
             self._check_refusals(wants)
         except VenueError:
@@ -309,26 +320,25 @@ class Session:
         return min(own or venue or 1 << 30, venue or 1 << 30)
 
     def _place(self, wants: Sequence[Want]) -> list[Connection]:
-        """Make the connections that `wants` need, each filled to the venue's limit."""
+        """Make the connections `wants` need: filled to the venue's limit, one for each line."""
         made: list[Connection] = []
         size = self._capacity()
-        for start in range(0, len(wants), size):
-            made += self._make(wants[start : start + size])
+        for path, group in self.links.by_path(wants, self.table, self.options).items():
+            for start in range(0, len(group), size):
+                self._shards += 1
+                part, lines = group[start : start + size], range(self.settings.lines)
+                made += [self._make(part, self._shards, line, path) for line in lines]
         self.connections += made
         return made
 
-    def _make(self, wants: Sequence[Want]) -> list[Connection]:
-        """Make one connection for `wants` (with lines: one per line)."""
-        made: list[Connection] = []
-        self._shards += 1
-        for line in range(self.settings.lines):
-            self._number += 1
-            codec = self.venue.make_codec(self.table, self.options)
-            name = f"{self.venue.name}-{self._number}"
-            core = make_core(codec, self.streams, name)
-            connection = self.links.make_connection(self, name, core, wants)
-            connection.shard, connection.place = self._shards, line
-            made.append(connection)
+    def _make(self, wants: Sequence[Want], shard: int, place: int, path: str) -> Connection:
+        """Make one connection for `wants`; it is not opened yet."""
+        self._number += 1
+        codec = self.venue.make_codec(self.table, self.options)
+        name = f"{self.venue.name}-{self._number}"
+        core = make_core(codec, self.streams, name)
+        made = self.links.make_connection(self, name, core, wants)
+        made.shard, made.place, made.path = shard, place, path
         return made
 
     def twin(self, connection: Connection) -> Connection:
@@ -336,14 +346,8 @@ class Session:
 
         It takes part when it is connected.
         """
-        self._number += 1
-        codec = self.venue.make_codec(self.table, self.options)
-        name = f"{self.venue.name}-{self._number}"
         wants = [want for want in connection.wants if want not in connection.refused]
-        core = make_core(codec, self.streams, name)
-        twin = self.links.make_connection(self, name, core, wants)
-        twin.shard, twin.place = connection.shard, connection.place
-        return twin
+        return self._make(wants, connection.shard, connection.place, connection.path)
 
     def replace(self, old: Connection, new: Connection) -> None:
         """Put `new` into the place of `old`, which is about to be closed."""

@@ -196,7 +196,8 @@ class Codec(Protocol):
     def url_path(self, wants: Sequence[Want]) -> str:
         """Return what is appended to the endpoint's WebSocket URL.
 
-        For instance "/stream?timeUnit=MICROSECOND".
+        For instance "/stream?timeUnit=MICROSECOND". Wants whose paths differ, each asked for alone,
+        are put on connections of their own.
         """
         ...
 
@@ -224,7 +225,7 @@ class Codec(Protocol):
         ...
 
     def keepalive(self) -> bytes | None:
-        """Return the venue's application-level ping, None where it has none."""
+        """Return the venue's application-level ping, a text sent every 20 s; None: it has none."""
         ...
 
     def snapshot_request(self, symbol: str, epoch: int, attempt: int) -> RestRequest | None:
