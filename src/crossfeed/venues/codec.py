@@ -43,11 +43,14 @@ class TableCodec:
     Attributes:
         sequence_field: Wire name of the number of all frames of a connection, at venues that have
             one; then `receive` sets `connection_sequence` from it and does no more.
+        keepalive_answer: What the venue answers a `keepalive` with where that is no message of its
+            protocol ("pong"): taken, and nothing comes of it.
         needs_messages: True while `receive` must see every message itself, because it does more
             than its routes say.
     """
 
     sequence_field: str = ""
+    keepalive_answer: bytes = b""
     needs_messages: bool = False
 
     def __init__(
@@ -79,6 +82,7 @@ class TableCodec:
             time_unit_ns=time_unit_ns,
             keep_raw=options.keep_raw,
             after=self._after,
+            ignored=self.keepalive_answer,
         )
         if type(self).receive is TableCodec.receive:
             self.receive = self._decoder.receive  # type: ignore[method-assign]

@@ -60,6 +60,7 @@ class Decoder:
         time_unit_ns: Unit of `UnixTime` fields that leave it open.
         keep_raw: Whether events keep their frame.
         after: Says what `receive` hands the messages of a route to; None: it gives out the events.
+        ignored: A frame that is no message, but not wrong either; empty for none.
     """
 
     def __init__(
@@ -71,12 +72,14 @@ class Decoder:
         time_unit_ns: int = 1_000_000,
         keep_raw: bool = True,
         after: Callable[[Route], After | None] = lambda _: None,
+        ignored: bytes = b"",
     ) -> None:
         """Compile one builder for each route that yields events. Cost about 1 ms a route."""
         self._exchange = exchange
         self._routes = routes
         self._symbols = symbols
         self._keep_raw = keep_raw
+        self._ignored = ignored
         self._guess = routes.guess.match
         self._probe = msgspec.json.Decoder(routes.probe, strict=False)
         self._head_end = routes.head_end
@@ -109,6 +112,8 @@ class Decoder:
             raw = frame if self._keep_raw else None
             events = None if build is None else build(message, raw, ts_recv_ns, ts_mono_ns)
         except FOREIGN as exc:
+            if self._ignored and frame == self._ignored:
+                return
             raise self._refused(exc, entry, frame) from exc
         if after is not None:
             after(message, events, out)
