@@ -1,6 +1,5 @@
 """Rows laid down in parts make the same file as all at once."""
 
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from crossfeed.store.query import Store
 from crossfeed.testing.events import delta, quote, snapshot, trade
 
 DAY_MS = 86_400_000
-Fill = Callable[..., Store]
 
 
 def events(count: int = 60) -> list[object]:
@@ -59,17 +57,21 @@ def test_parts_make_the_same_files(
     assert one == two
 
 
+@pytest.mark.parametrize("far", ["", "2.5E-30", "5E-324 1E+300", "1E+30"])
 def test_what_fits_no_common_scale_keeps_its_own(
-    fill: Fill, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, far: str
 ) -> None:
-    """One part of large numbers, one of many decimals: not a digit is lost."""
+    """Parts of large numbers, parts of many decimals: not a digit is lost, no warning."""
     monkeypatch.setattr(writer_module, "PART_EVENTS", 1)
     monkeypatch.setattr(writer_module, "PART_EVENTS_MIN", 1)
-    texts = ["900000000000000", "0.00000001", "123456.5", "1E+30", "2.5E-30", "7"]
-    store = fill(*(trade(n, n, price=float(text)) for n, text in enumerate(texts)))
-    (file,) = store.files("trades")
+    texts = ["900000000000000", "0.00000001", "123456.5", *far.split(), "7"]
+    with StoreWriter(folder) as writer, writer.begin("s") as writing:
+        for n, text in enumerate(texts):
+            writing.add([trade(n, n, price=float(text))])
+        (file,) = writing.commit().files
     assert file.price_scale is None
-    assert exact(store.trades(), "price") == [Decimal(text) for text in texts]
+    with Store(folder) as store:
+        assert exact(store.trades(), "price") == [Decimal(text) for text in texts]
 
 
 def test_left_without_commit_leaves_nothing(folder: Path) -> None:

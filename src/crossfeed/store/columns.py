@@ -155,7 +155,7 @@ def add_numbers(
         return exact_of(names[column], row)
 
     is_usual = 0 <= scale_min <= SCALE_MAX
-    if not is_usual or np.abs(filled).max(initial=0.0) * 10.0**scale_min >= DIGITS_UNITS_MAX:
+    if not is_usual or np.abs(filled).max(initial=0.0) >= DIGITS_UNITS_MAX / 10.0**scale_min:
         scale_min = 0
     found = units_of(filled, scale_min, None if exact_of is None else asked)
     for index, (name, each) in enumerate(values.items()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from crossfeed.model.numbers import SCALE_MAX
 from crossfeed.store.layout import StoredFile
 from crossfeed.store.packages import package
 from crossfeed.store.schema import KINDS, arrow_schema, scaled_columns
@@ -73,6 +74,8 @@ class FileParts:
         if len(known) < len(scales):
             return None
         highest = max(known)
+        if highest - min(known) > SCALE_MAX:
+            return None
         try:
             self._tables = [
                 _rescaled(table, self._of[0], suffix, ending, highest - scale, highest)
