@@ -24,20 +24,24 @@ SetDone = Callable[[float, int], None]
 
 
 @contextmanager
-def progress_bar(label: str, unit: str, total: int = 0) -> Generator[SetDone]:
+def progress_bar(
+    label: str, unit: str, total: int = 0, *, is_passing: bool = False
+) -> Generator[SetDone]:
     """Show a bar while the block runs; yield what moves it.
 
     Args:
         label: What is being done.
         unit: "segments", "rows"; "bytes" are shown in MB.
         total: How many of them; 0 while unknown.
+        is_passing: Whether the bar is gone when the block has run.
     """
     amounts: list[ProgressColumn] = (
         [DownloadColumn()] if unit == "bytes" else [MofNCompleteColumn(), TextColumn(unit)]
     )
     columns = (TextColumn(label), BarColumn(), *amounts, TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+    is_off = not sys.stderr.isatty()
+    with Progress(*columns, console=console, disable=is_off, transient=is_passing) as progress:
         task = progress.add_task("", total=total or None)
 
         def set_done(done: float, of_total: int) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crossfeed.cli.progress import progress_bar
+from crossfeed.cli.progress import SetDone, progress_bar
 from crossfeed.errors import ConfigError
 from crossfeed.store.export import FORMATS, write_batches
 from crossfeed.store.query import Store
@@ -74,10 +74,13 @@ def run_query(sql: str, store: Path, form: str, out: Path | None) -> int:
         if not sql and not opened.files():
             print(f"{store}: empty; crossfeed compact or import fills it", file=sys.stderr)
             return 0
-        answer = opened.stream(sql or CONTENTS)
         if chosen == "table":
-            _show(answer)
-        elif out is not None:
+            with progress_bar("asking", "rows", is_passing=True) as set_done:
+                table, count = _read(opened.stream(sql or CONTENTS), set_done)
+            _show(table, count)
+            return 0
+        answer = opened.stream(sql or CONTENTS)
+        if out is not None:
             with progress_bar("writing", "rows") as set_done:
                 rows = write_batches(answer, chosen, out, lambda done: set_done(done, 0))
             print(f"{rows:,} rows written to {out}", file=sys.stderr)
@@ -87,9 +90,8 @@ def run_query(sql: str, store: Path, form: str, out: Path | None) -> int:
     return 0
 
 
-def _show(answer: Any) -> None:  # noqa: ANN401 - pyarrow brings no types
-    """Print the first rows as a table, as wide as it needs where no terminal limits it."""
-    console = Console() if sys.stdout.isatty() else Console(width=10_000)
+def _read(answer: Any, set_done: SetDone) -> tuple[Table, int]:  # noqa: ANN401 - pyarrow
+    """Return the first rows as a table, and how many rows there are."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for field in answer.schema:
         is_number = str(field.type).startswith(("int", "double", "float", "decimal"))
@@ -99,8 +101,15 @@ def _show(answer: Any) -> None:  # noqa: ANN401 - pyarrow brings no types
         for row in batch.slice(0, max(0, ROWS_SHOWN_MAX - count)).to_pylist():
             table.add_row(*map(_cell, row.values()))
         count += batch.num_rows
+        set_done(count, 0)
         if count > ROWS_COUNTED_MAX:
             break
+    return table, count
+
+
+def _show(table: Table, count: int) -> None:
+    """Print a table, as wide as it needs where no terminal limits it."""
+    console = Console() if sys.stdout.isatty() else Console(width=10_000)
     console.print(table)
     if count > ROWS_SHOWN_MAX:
         more = "more than " if count > ROWS_COUNTED_MAX else ""
