@@ -162,3 +162,30 @@ def test_a_market_is_closed_in_the_venues_own_states_and_open_in_all_others(
     assert books.trusts == {Trust.CLOSED}
     books.say(**opened)
     assert books.trusts == {Trust.SOUND}
+
+
+def test_what_was_said_of_a_market_goes_with_who_said_it() -> None:
+    """Nobody would tell that it has opened, without the status channel; the venue's state stays."""
+    books = Books("kraken")
+    books.open("status")
+    books.say(status="maintenance")
+    books.say(system="maintenance")
+    books.streams.close(books.wants[-1], "status")
+    books.line("two")
+    assert books.trusts == {Trust.UNAVAILABLE}
+    books.say(system="online")
+    assert books.trusts == {Trust.SOUND}
+
+
+def test_a_price_band_goes_with_the_last_stream_of_its_symbol() -> None:
+    """What is asked for again another day begins with the prices of that day; counts stay."""
+    books = Books("kraken")
+    books.open("trade")
+    books.open("ticker")
+    band = books.streams.band(books.instrument.symbol)
+    band.suspects = 3
+    for want, kind in zip(books.wants, ("book", "trade", "ticker"), strict=True):
+        assert books.streams.band(books.instrument.symbol) is band
+        books.streams.close(want, kind)
+    assert books.streams.stats()["suspect"] == 3
+    assert books.streams.band(books.instrument.symbol) is not band

@@ -37,6 +37,10 @@ class MarketStates:
         else:
             self._closed[symbol] = MarketState(trust, cause)
 
+    def forget_products(self) -> None:
+        """Nobody tells of single markets any more: what was said of them gets old."""
+        self._closed = {name: state for name, state in self._closed.items() if not name}
+
     def is_closed(self, symbol: str) -> bool:
         """Say whether the venue closed this very market."""
         return symbol in self._closed

@@ -73,7 +73,7 @@ class StreamSet:
         self.markets = MarketStates()
         self._tables: dict[str, GateTable] = {}
         self._bands: dict[str, PriceBand] = {}
-        self._retired_duplicates = 0
+        self._retired_duplicates = self._retired_suspects = 0
         self._wants_deltas = False
         self._wants_books = False
 
@@ -162,6 +162,12 @@ class StreamSet:
             flow.book.set_wanted(deltas=self._wants_deltas, books=self._wants_books)
             if not flow.book.kinds:
                 del self._books[want.symbol]
+        if kind == "status":
+            self.markets.forget_products()
+        if all(other.stream.symbol != want.symbol for other in self._flows.values()):
+            # Prices are another day's when the symbol is asked for again.
+            band = self._bands.pop(want.symbol, None)
+            self._retired_suspects += 0 if band is None else band.suspects
         self._refresh(flow.carrier.lines)
 
     # ── lines come and go ───────────────────────────────────────────────────
@@ -489,5 +495,5 @@ class StreamSet:
             "gaps_lost": totals.lost,
             "events_missing": totals.events_missing,
             "events_repaired": totals.events_repaired,
-            "suspect": sum(band.suspects for band in self._bands.values()),
+            "suspect": self._retired_suspects + sum(band.suspects for band in self._bands.values()),
         }
