@@ -1,6 +1,8 @@
 """The gate of numbered streams: order, holes, repair, tails, restarts."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crossfeed.integrity.backfill import BackfillLimits, BackfillPolicy
 from crossfeed.integrity.continuity import IdGate
@@ -275,6 +277,51 @@ def test_hold_lets_go_after_its_time():
     assert rig.ids == [1, 4, 5, 6, 2, 3]
     rig.feed(9).answer(2, 7, 8)
     assert rig.ids[-3:] == [7, 8, 9], "the next hole holds again"
+
+
+@pytest.mark.fault("S04")
+def test_an_event_that_comes_before_the_timer_overtakes_nothing():
+    """The wait is over, and the timer has not said so yet."""
+    rig = Rig(BackfillPolicy.HOLD, hold_s=1.0).feed(1, 4, 5)
+    rig.now_ms += 1_500
+    rig.feed(6, 7)
+    assert rig.ids == [1, 4, 5, 6, 7]
+    rig.answer(1, 2, 3)
+    assert rig.ids == [1, 4, 5, 6, 7, 2, 3]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("feed"), st.integers(0, 3)),
+        st.tuples(st.just("answer"), st.integers(1, 6)),
+        st.tuples(st.just("pause"), st.integers(1, 900)),
+        st.tuples(st.just("wait"), st.integers(1, 900)),
+    ),
+    max_size=60,
+)
+
+
+@pytest.mark.fault("S04")
+@given(STEPS)
+def test_hold_delivers_live_events_in_order_each_once(steps):
+    """Whatever is missing, answered and waited for, and whenever timers run."""
+    rig, number = Rig(BackfillPolicy.HOLD, hold_s=1.0, hold_events_max=20), 1
+    rig.feed(number)
+    for step, value in steps:
+        if step == "feed":
+            number += 1 + value
+            rig.feed(number)
+        elif step == "answer" and (record := rig.ledger.get(value)) is not None:
+            rig.answer(value, *range(record.first, record.last + 1))
+        elif step == "pause":
+            rig.now_ms += value
+        elif step == "wait":
+            rig.wait(value)
+    rig.wait(1_200)
+    live = [one for one in rig.ids if one not in rig.backfilled]
+    assert live == sorted(set(live))
+    assert len(rig.ids) == len(set(rig.ids))
+    assert number in rig.ids
 
 
 def test_hold_is_bounded_in_number():

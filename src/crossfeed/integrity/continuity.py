@@ -209,12 +209,13 @@ class IdGate:
     def _deliver(self, event: MarketData, out: Output) -> None:
         """Give out one event in order, or hold it back (policy HOLD) behind an open hole."""
         self.last_event = event
-        if event.ts_mono_ns < self._held_until_ns != NEVER_NS and self._repairs.is_open:
-            self._held.append(event)
-            if len(self._held) >= self._limits.hold_events_max:
-                self._stop_holding(out)
-        else:
+        if self._held_until_ns == NEVER_NS or not self._repairs.is_open:
             self._pass(event, out)
+            return
+        self._held.append(event)
+        is_late = event.ts_mono_ns >= self._held_until_ns
+        if is_late or len(self._held) >= self._limits.hold_events_max:
+            self._stop_holding(out)
 
     def _pass(self, event: MarketData, out: Output) -> None:
         self._passed += 1
