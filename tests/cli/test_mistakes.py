@@ -70,6 +70,22 @@ def test_a_wrong_configuration_file(run, write, command, text, words) -> None:
     assert out == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[record]\nkinds = ["trades"]', ["binance has no 'trades'"]),
+        (
+            '[[record.sinks]]\ntype = "sqlite"\npath = "x.db"\nkinds = ["trades"]',
+            ["record.sinks.kinds", "no table for trades"],
+        ),
+    ],
+)
+def test_what_record_would_refuse_is_told_by_the_check(run, write, text, words) -> None:
+    code, out, err = run("config", "check", "--file", write(text))
+    assert_one_line(code, err, 2, *words)
+    assert out == ""
+
+
 def test_a_host_that_cannot_be_reached(run, write) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

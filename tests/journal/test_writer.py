@@ -235,6 +235,27 @@ def test_disk_full_loses_nothing_that_fits_the_queue(make_writer, folder, partia
     assert set(states(folder)) == {"sealed"}
 
 
+def test_between_two_segments_it_records_on(make_writer):
+    said = []
+
+    class Looking(Files):
+        """Looks at the writer whenever a segment has just been made."""
+
+        def sync_folder(self, folder: str) -> None:
+            if writers:
+                said.append(writers[0].stats().is_recording)
+            super().sync_folder(folder)
+
+    writers = []
+    writers.append(make_writer(Looking(), segment_bytes=4096, compression="none", block_bytes=512))
+    put(writers[0], 0, 200)
+    assert wait_until(lambda: writers[0].stats().segments > 2)
+    assert said
+    assert all(said)
+    assert writers[0].close()
+    assert not writers[0].stats().is_recording
+
+
 @pytest.mark.fault("F04")
 def test_what_a_full_disk_never_takes_is_lost_and_counted(make_writer):
     files = FaultyFiles()

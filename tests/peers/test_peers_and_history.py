@@ -61,28 +61,8 @@ def recorded_trades(folder: Path, venue: str) -> dict[int, float]:
     return {trade.trade_id: trade.quantity for trade in trades if not trade.marks}
 
 
-def ccxt_client(server: ReplayServer, venue: str):
-    """Return a ccxt pro client whose addresses are the replay server's."""
-    ccxt = pytest.importorskip("ccxt.pro", reason=REASON)
-    ws, rest = server.ws_url(venue), server.rest_url(venue)
-    if venue == "binance":
-        client = ccxt.binance({"options": {"fetchMarkets": {"types": ["spot"]}}})
-        client.has["fetchCurrencies"] = False
-        client.urls["api"]["public"] = f"{rest}/api/v3"
-        client.urls["api"]["ws"]["spot"] = f"{ws}/ws"
-    elif venue == "kraken":
-        client = ccxt.kraken()
-        client.urls["api"]["public"] = rest
-        client.urls["api"]["ws"]["publicV2"] = ws
-    else:
-        client = ccxt.coinbaseexchange()
-        client.urls["api"]["public"] = rest
-        client.urls["api"]["ws"] = ws
-    return client
-
-
 @pytest.mark.parametrize("venue", VENUES)
-async def test_ccxt_gets_every_recorded_trade(folder, venue) -> None:
+async def test_ccxt_gets_every_recorded_trade(folder, venue, ccxt_client) -> None:
     wanted, trades = recorded_trades(folder, venue), {}
     symbol = "BTC/USDT" if venue == "binance" else "BTC/USD"
     async with ReplayServer(folder, speed=4.0) as server:
@@ -112,7 +92,7 @@ async def test_ccxt_gets_every_recorded_trade(folder, venue) -> None:
     assert {number: trades[number] for number in wanted} == pytest.approx(wanted)
 
 
-async def test_ccxt_builds_the_recorded_book(folder) -> None:
+async def test_ccxt_builds_the_recorded_book(folder, ccxt_client) -> None:
     """REST image and updates by number: the same top as ours at some moment near the end."""
     replay = Replay(folder, feeds=["binance"])
     tops = set()

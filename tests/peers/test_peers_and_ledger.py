@@ -38,30 +38,10 @@ def line_of(simulator, venue: str, channel: str):
     return line
 
 
-def ccxt_client(simulator, venue: str):
-    """Return a ccxt pro client whose addresses are the simulator's."""
-    ccxt = pytest.importorskip("ccxt.pro", reason=REASON)
-    ws, rest = simulator.ws_url(venue), simulator.rest_url(venue)
-    if venue == "binance":
-        client = ccxt.binance({"options": {"fetchMarkets": {"types": ["spot"]}}})
-        client.has["fetchCurrencies"] = False
-        client.urls["api"]["public"] = f"{rest}/api/v3"
-        client.urls["api"]["ws"]["spot"] = f"{ws}/ws"
-    elif venue == "kraken":
-        client = ccxt.kraken()
-        client.urls["api"]["public"] = rest
-        client.urls["api"]["ws"]["publicV2"] = ws
-    else:
-        client = ccxt.coinbaseexchange()
-        client.urls["api"]["public"] = rest
-        client.urls["api"]["ws"] = ws
-    return client
-
-
 @pytest.mark.parametrize(
     ("venue", "channel"), [("binance", "trade"), ("coinbase", "matches"), ("kraken", "trade")]
 )
-async def test_ccxt_gets_every_trade(simulator, venue, channel) -> None:
+async def test_ccxt_gets_every_trade(simulator, venue, channel, ccxt_client) -> None:
     client = ccxt_client(simulator, venue)
     symbol = "BTC/USDT" if venue == "binance" else "BTC/USD"
     trades: dict[int, float] = {}

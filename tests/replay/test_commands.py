@@ -21,7 +21,7 @@ from crossfeed.cli.record_sinks import RecordSinks
 from crossfeed.cli.replay import ReplayOptions, ReplayRun, run_replay, speed_of
 from crossfeed.cli.replay_view import ReplayMonitor, line_of, render
 from crossfeed.clients.replay import Replay
-from crossfeed.errors import ConfigError, JournalError
+from crossfeed.errors import ConfigError, ConnectFailedError, JournalError
 from crossfeed.journal.folder import list_segments
 from crossfeed.journal.reader import Journal
 from crossfeed.model.trust import Trust
@@ -265,6 +265,28 @@ async def test_how_it_ended_is_told_though_the_disk_does_not_take_the_end(
     with pytest.raises(JournalError, match="No space left"):
         await run_record(options)
     assert json.loads(capsys.readouterr().out)["records"] > 0
+
+
+async def test_view_that_nobody_reads_any_more_ends_the_replay(calm, monkeypatch) -> None:
+    def gone(text: str) -> None:
+        raise ConnectFailedError(f"the reader has gone before {text[:4]}")
+
+    monkeypatch.setattr("crossfeed.cli.replay.print_text", gone)
+    monkeypatch.setattr("crossfeed.cli.replay.LINE_INTERVAL_S", 0.01)
+    run = ReplayRun(Replay(calm.folder, speed=0.001), options_for(calm.folder))
+    with pytest.raises(ConnectFailedError, match="the reader has gone"):
+        await run.play()
+
+
+async def test_key_that_meets_an_unreadable_file_ends_the_replay(calm, monkeypatch) -> None:
+    def unreadable(replay: Replay) -> bool:
+        raise JournalError(f"{replay.now_ns}: Input/output error")
+
+    monkeypatch.setattr(Replay, "next_event", unreadable)
+    run = ReplayRun(Replay(calm.folder, speed=0.001), options_for(calm.folder, is_summary=True))
+    asyncio.get_running_loop().call_later(0.02, run._pressed, "n")
+    with pytest.raises(JournalError, match="Input/output"):
+        await run.play()
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), 1e10])

@@ -1,12 +1,13 @@
 """The replay server: unmodified clients connect to history."""
 
 import asyncio
+import socket
 
 import msgspec
 import pytest
 
 from crossfeed.clients.venue_client import VenueClient
-from crossfeed.errors import ConfigError
+from crossfeed.errors import ConfigError, ConnectionLostError, JournalError
 from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import RecordKind
 from crossfeed.model.trust import Trust
@@ -193,6 +194,45 @@ async def test_control_port_pauses_and_changes_the_speed(calm):
         assert (await asked(server, "/nothing"))[0] == 404
         with pytest.raises(ConfigError):
             server.set_speed(-1.0)
+
+
+@pytest.fixture
+def busy_port():
+    """A port of this machine that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+async def test_a_server_that_cannot_start_leaves_no_port_open(calm, busy_port):
+    server = ReplayServer(calm.folder, control_port=busy_port)
+    with pytest.raises(OSError, match=rf"cannot listen on 127.0.0.1:{busy_port}: Address already"):
+        await server.__aenter__()
+    for port in server.feeds.values():
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_history_that_cannot_be_read_on_ends_the_connection(calm, monkeypatch):
+    """Nobody waits for ever for what will not come."""
+
+    def unreadable(server, feed):
+        del server, feed
+        raise JournalError("Input/output error")
+
+    monkeypatch.setattr(ReplayServer, "_records", unreadable)
+    lost, told = [], asyncio.Event()
+
+    def take(error):
+        lost.append(error)
+        told.set()
+
+    async with ReplayServer(calm.folder, speed=0.0) as server:
+        reader = Reader(server)
+        reader.client.on_error(take)
+        async with reader.client, asyncio.timeout(10):
+            await told.wait()
+    assert isinstance(lost[0], ConnectionLostError)
+    assert "1011" in str(lost[0])
 
 
 async def test_seek_lets_everybody_begin_again_elsewhere(calm):

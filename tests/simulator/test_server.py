@@ -272,6 +272,15 @@ def test_a_second_api_shares_the_rate_of_its_books():
     assert simulator.world.options.rate_per_s == {"coinbase": 7.0}
 
 
+async def test_one_that_cannot_start_leaves_no_port_open():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        busy = other.getsockname()[1]
+        simulator = Simulator(("binance", "kraken"), control_port=busy)
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{busy}"):
+            await simulator.start()
+        assert "not started" in repr(simulator)
+
+
 async def test_closing_twice_and_starting_twice_are_harmless():
     simulator = Simulator(venues=("binance",))
     assert "not started" in repr(simulator)

@@ -249,18 +249,56 @@ class HostileServer:
             raise self.errors[0]
 
 
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., Awaitable[HostileServer]]]:
-    """Yield a function that starts hostile servers; all are stopped after the test."""
-    servers: list[HostileServer] = []
+class Serve:
+    """Starts hostile servers, and has the scripts that several tests need."""
 
-    async def start(*scripts: Script, **options: Any) -> HostileServer:
+    def __init__(self) -> None:
+        self.servers: list[HostileServer] = []
+
+    async def __call__(self, *scripts: Script, **options: Any) -> HostileServer:
+        """Start a server."""
         server = await HostileServer(*scripts).start(**options)
-        servers.append(server)
+        self.servers.append(server)
         return server
 
-    yield start
-    for server in servers:
+    @staticmethod
+    async def quiet(peer: Peer) -> None:
+        """Accept, then answer the close."""
+        await peer.upgrade()
+        payload = await peer.read_until(CLOSE)
+        peer.frame(CLOSE, payload)
+        await peer.gone()
+
+    @staticmethod
+    def sending(*messages: bytes, then: bytes = b"\x03\xe8") -> Script:
+        """Return a script that is told to go, sends messages and closes with the payload `then`."""
+
+        async def script(peer: Peer) -> None:
+            await peer.upgrade()
+            await peer.read_until(TEXT)
+            for message in messages:
+                peer.text(message)
+            peer.frame(CLOSE, then)
+            await peer.gone()
+
+        return script
+
+    @staticmethod
+    def refusing(status: int, *headers: bytes, body: bytes = b"") -> Script:
+        """Return a script that refuses the upgrade."""
+
+        async def script(peer: Peer) -> None:
+            await peer.refuse(status, *headers, body=body)
+
+        return script
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Yield what starts hostile servers; all are stopped after the test."""
+    serving = Serve()
+    yield serving
+    for server in serving.servers:
         await server.stop()
 
 

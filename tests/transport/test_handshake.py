@@ -64,15 +64,6 @@ async def accept(peer) -> None:
     await peer.gone()
 
 
-def refusing(status: int, *headers: bytes, body: bytes = b"") -> Callable[..., Awaitable[None]]:
-    """Return a script that refuses the upgrade."""
-
-    async def script(peer) -> None:
-        await peer.refuse(status, *headers, body=body)
-
-    return script
-
-
 # ── what is asked ─────────────────────────────────────────────────────────────
 
 
@@ -133,7 +124,7 @@ async def test_sockets_are_tuned_against_dead_peers(serve: Serve) -> None:
 @pytest.mark.parametrize("status", [401, 403, 451])
 async def test_permanent_refusals_are_known_as_such(serve: Serve, status: int) -> None:
     """Permanent refusals are known as such."""
-    server = await serve(refusing(status))
+    server = await serve(serve.refusing(status))
     error = await fails(server.url)
     assert isinstance(error, HandshakeRejectedError)
     assert error.status == status
@@ -150,7 +141,7 @@ async def test_retry_after_is_read(
     serve: Serve, status: int, header: bytes, seconds: float | None
 ) -> None:
     """Retry after is read."""
-    server = await serve(refusing(status, header))
+    server = await serve(serve.refusing(status, header))
     error = await fails(server.url)
     assert isinstance(error, HandshakeRejectedError)
     assert (error.status, error.retry_after_s) == (status, seconds)
@@ -160,7 +151,7 @@ async def test_retry_after_is_read(
 @pytest.mark.parametrize("status", [500, 502, 503, 520, 599])
 async def test_server_errors_pass(serve: Serve, status: int) -> None:
     """Server errors pass."""
-    server = await serve(refusing(status))
+    server = await serve(serve.refusing(status))
     error = await fails(server.url)
     assert isinstance(error, HandshakeRejectedError)
     assert error.status == status
@@ -171,7 +162,7 @@ async def test_server_errors_pass(serve: Serve, status: int) -> None:
 async def test_a_web_page_is_shown_short_and_escaped(serve: Serve) -> None:
     """A web page is shown short and escaped."""
     page = b"<html>\n\x1b[31m" + b"forged " * 1000
-    server = await serve(refusing(200, b"Content-Type: text/html", body=page))
+    server = await serve(serve.refusing(200, b"Content-Type: text/html", body=page))
     error = await fails(server.url)
     assert isinstance(error, HandshakeRejectedError)
     assert error.status == 200
@@ -378,7 +369,7 @@ async def test_a_redirect_to_the_same_host_is_followed(serve: Serve) -> None:
 @pytest.mark.fault("H09")
 async def test_endless_redirects_end(serve: Serve) -> None:
     """Endless redirects end."""
-    server = await serve(refusing(302, b"Location: /again"))
+    server = await serve(serve.refusing(302, b"Location: /again"))
     error = await fails(server.url, redirects_max=3)
     assert "more than 3 redirects" in str(error)
     assert server.connections == 4
@@ -400,7 +391,7 @@ async def test_endless_redirects_end(serve: Serve) -> None:
 )
 async def test_redirects_elsewhere_are_not_followed(serve: Serve, location: bytes) -> None:
     """Redirects elsewhere are not followed."""
-    server = await serve(refusing(301, b"Location: " + location))
+    server = await serve(serve.refusing(301, b"Location: " + location))
     error = await fails(server.url)
     assert isinstance(error, HandshakeRejectedError)
     assert error.status == 301
@@ -414,7 +405,7 @@ async def test_secrets_are_not_sent_on_to_an_allowed_other_host(serve: Serve) ->
     """Secrets are not sent on to an allowed other host."""
     target = await serve(accept)
     location = f"Location: ws://localhost:{target.port}/ws".encode()
-    server = await serve(refusing(308, location))
+    server = await serve(serve.refusing(308, location))
     connection = await dial(
         server.url, redirect_hosts=("localhost",), headers={"Authorization": "secret"}
     )
@@ -429,7 +420,7 @@ async def test_tls_is_not_given_up_by_a_redirect(serve: Serve, pki: SimpleNamesp
     """Tls is not given up by a redirect."""
     plain = await serve(accept)
     location = f"Location: ws://localhost:{plain.port}/".encode()
-    server = await serve(refusing(302, location), ssl=pki.context(pki.good))
+    server = await serve(serve.refusing(302, location), ssl=pki.context(pki.good))
     url = f"wss://localhost:{server.port}/"
     error = await fails(url, tls=make_tls_context(str(pki.ca)))
     assert "another scheme" in str(error)

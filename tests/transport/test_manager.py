@@ -46,37 +46,6 @@ class QuickClock(SystemClock):
         await asyncio.sleep(min(seconds, 0.01))
 
 
-async def quiet(peer) -> None:
-    """Accept, then answer the close."""
-    await peer.upgrade()
-    payload = await peer.read_until(CLOSE)
-    peer.frame(CLOSE, payload)
-    await peer.gone()
-
-
-def sending(*messages: bytes, then: bytes = b"\x03\xe8") -> Callable[..., Awaitable[None]]:
-    """Return a script that is told to go, sends messages and closes with the payload `then`."""
-
-    async def script(peer) -> None:
-        await peer.upgrade()
-        await peer.read_until(TEXT)
-        for message in messages:
-            peer.text(message)
-        peer.frame(CLOSE, then)
-        await peer.gone()
-
-    return script
-
-
-def refusing(status: int, *headers: bytes) -> Callable[..., Awaitable[None]]:
-    """Return a script that refuses the upgrade."""
-
-    async def script(peer) -> None:
-        await peer.refuse(status, *headers)
-
-    return script
-
-
 # ── the contract ──────────────────────────────────────────────────────────────────
 
 
@@ -116,7 +85,7 @@ async def test_connects_sends_receives_and_closes(serve: Serve, watch) -> None:
 
 async def test_handlers_are_functions_or_coroutine_functions(serve: Serve, watch) -> None:
     """Handlers are functions or coroutine functions."""
-    server = await serve(sending(b"[1]", b"[2]"))
+    server = await serve(serve.sending(b"[1]", b"[2]"))
     watched = watch(server.url, on_exhausted="open", max_reconnect_attempts=1)
     manager = watched.manager
     got: list[object] = []
@@ -152,7 +121,7 @@ async def test_handlers_are_functions_or_coroutine_functions(serve: Serve, watch
 )
 async def test_messages_are_decoded_as_configured(serve: Serve, watch, decode, expected) -> None:
     """Messages are decoded as configured."""
-    server = await serve(sending(b'{"a":1}'))
+    server = await serve(serve.sending(b'{"a":1}'))
     watched = watch(server.url, decode=decode)
     await watched.manager.connect()
     await watched.until(lambda: watched.messages)
@@ -163,7 +132,7 @@ async def test_messages_are_decoded_as_configured(serve: Serve, watch, decode, e
 async def test_broken_json_is_reported_and_the_line_kept(serve: Serve, watch) -> None:
     """Broken JSON is reported and the line kept."""
     broken = [b'{"a":1', b"", b"[" * 200_000, b"\x00", b"NaN", b"\xef\xbb\xbf{}"]
-    server = await serve(sending(*broken, b'{"fine":1}'))
+    server = await serve(serve.sending(*broken, b'{"fine":1}'))
     watched = watch(server.url)
     await watched.manager.connect()
     await watched.until(lambda: watched.messages)
@@ -199,7 +168,7 @@ async def test_what_can_be_sent(serve: Serve, watch, message: object) -> None:
 @pytest.mark.parametrize("message", [object(), {1j: 2}, "\ud800", b"\xff"])
 async def test_what_cannot_be_sent_is_refused(serve: Serve, watch, message: object) -> None:
     """What cannot be sent is refused."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url)
     await watched.manager.connect()
     with pytest.raises(SendRejectedError):
@@ -220,7 +189,7 @@ async def test_sending_without_a_connection_is_refused(watch) -> None:
 
 async def test_the_frame_hook_gets_raw_frames_and_times(serve: Serve) -> None:
     """The frame hook gets raw frames and times."""
-    server = await serve(sending(b"raw 1", b"raw 2"))
+    server = await serve(serve.sending(b"raw 1", b"raw 2"))
     manager = WebSocketManager(WebSocketConfig(url=server.url, close_timeout_s=0.05))
     got: list[tuple[bytes, int, int]] = []
     manager.on_frame(lambda *frame: got.append(frame))
@@ -262,7 +231,7 @@ async def test_the_open_hook_subscribes_before_connected_is_announced(serve: Ser
 
 async def test_an_open_hook_that_takes_too_long_fails_the_connection(serve: Serve, watch) -> None:
     """An open hook that takes too long fails the connection."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url, open_timeout_s=0.05, max_reconnect_attempts=1)
     watched.manager.on_open(lambda: asyncio.Event().wait())
     with pytest.raises(DeadlineError, match="open hook"):
@@ -273,7 +242,7 @@ async def test_an_open_hook_that_takes_too_long_fails_the_connection(serve: Serv
 
 async def test_an_open_hook_that_raises_fails_the_connection(serve: Serve, watch) -> None:
     """An open hook that raises fails the connection."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url, max_reconnect_attempts=1)
 
     @watched.manager.on_open
@@ -289,7 +258,7 @@ async def test_an_open_hook_that_is_cancelled_from_inside_fails_the_connection(
     serve: Serve, watch
 ) -> None:
     """An open hook that is cancelled from inside fails the connection."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url, max_reconnect_attempts=1)
 
     @watched.manager.on_open
@@ -303,7 +272,7 @@ async def test_an_open_hook_that_is_cancelled_from_inside_fails_the_connection(
 @pytest.mark.fault("P04")
 async def test_an_open_hook_may_close(serve: Serve, watch) -> None:
     """An open hook may close."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url)
     watched.manager.on_open(watched.manager.close)
     with pytest.raises(NotConnectedError):
@@ -316,7 +285,7 @@ async def test_a_refusal_for_good_by_the_venue_ends_connect_at_once(
     serve: Serve, watch, on_exhausted: str
 ) -> None:
     """A refusal for good by the venue ends connect at once."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url, on_exhausted=on_exhausted)
 
     @watched.manager.on_open
@@ -331,7 +300,7 @@ async def test_a_refusal_for_good_by_the_venue_ends_connect_at_once(
 
 async def test_the_venues_refusal_of_one_does_not_hold_up_others(serve: Serve, watch) -> None:
     """The venue's refusal of one does not hold up others."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     gate = VenueGate(AdmissionLimits(), random=random.Random(1))
     refused = watch(server.url, gate=gate)
 
@@ -389,7 +358,7 @@ async def test_a_failing_handler_is_isolated_and_quarantined(
 
 async def test_one_success_forgives_a_handler(serve: Serve, watch) -> None:
     """One success forgives a handler."""
-    server = await serve(sending(*(b"%d" % n for n in range(20))))
+    server = await serve(serve.sending(*(b"%d" % n for n in range(20))))
     watched = watch(server.url, handler_failures_max=2)
 
     @watched.manager.on_message
@@ -404,7 +373,7 @@ async def test_one_success_forgives_a_handler(serve: Serve, watch) -> None:
 
 async def test_failing_error_and_state_handlers_do_no_harm(serve: Serve, watch) -> None:
     """Failing error and state handlers do no harm."""
-    server = await serve(sending(b"1", then=b"\x03\xf3"), quiet)
+    server = await serve(serve.sending(b"1", then=b"\x03\xf3"), serve.quiet)
     watched = watch(server.url)
 
     @watched.manager.on_error
@@ -422,7 +391,9 @@ async def test_failing_error_and_state_handlers_do_no_harm(serve: Serve, watch) 
 @pytest.mark.fault("P01")
 async def test_a_slow_async_handler_drops_the_oldest_and_counts(serve: Serve, watch) -> None:
     """A slow async handler drops the oldest and counts."""
-    server = await serve(sending(*(b"%d" % n for n in range(100)), then=b"\x03\xe8"), quiet)
+    server = await serve(
+        serve.sending(*(b"%d" % n for n in range(100)), then=b"\x03\xe8"), serve.quiet
+    )
     watched = watch(server.url, handler_queue_max=10)
     release = asyncio.Event()
     got: list[object] = []
@@ -445,7 +416,7 @@ async def test_a_slow_async_handler_drops_the_oldest_and_counts(serve: Serve, wa
 @pytest.mark.fault("P04")
 async def test_handlers_may_add_remove_and_close(serve: Serve, watch) -> None:
     """Handlers may add remove and close."""
-    server = await serve(sending(b"1", b"2", b"3", then=b"\x03\xe8"), quiet)
+    server = await serve(serve.sending(b"1", b"2", b"3", then=b"\x03\xe8"), serve.quiet)
     watched = watch(server.url)
     manager = watched.manager
     late: list[object] = []
@@ -475,7 +446,9 @@ async def test_handlers_may_add_remove_and_close(serve: Serve, watch) -> None:
 
 async def test_a_managed_connection_over_tls(serve: Serve, watch, pki) -> None:
     """A managed connection over TLS."""
-    server = await serve(sending(b"1", then=b"\x03\xe8"), quiet, ssl=pki.context(pki.good))
+    server = await serve(
+        serve.sending(b"1", then=b"\x03\xe8"), serve.quiet, ssl=pki.context(pki.good)
+    )
     url = f"wss://localhost:{server.port}/ws"
     watched = watch(url, tls_ca_file=str(pki.ca))
     await watched.manager.connect()
@@ -489,7 +462,7 @@ async def test_a_managed_connection_over_tls(serve: Serve, watch, pki) -> None:
 
 async def test_closing_is_safe_twice_and_at_the_same_time(serve: Serve, watch) -> None:
     """Closing is safe twice and at the same time."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url)
     await watched.manager.close()  # before anything
     await watched.manager.connect()
@@ -500,7 +473,7 @@ async def test_closing_is_safe_twice_and_at_the_same_time(serve: Serve, watch) -
 
 async def test_closing_ends_every_wait(serve: Serve, watch) -> None:
     """Closing ends every wait."""
-    server = await serve(refusing(500))
+    server = await serve(serve.refusing(500))
     watched = watch(server.url, backoff_base_s=60, backoff_cap_s=60)
     connecting = asyncio.ensure_future(watched.manager.connect())
     waiting = asyncio.ensure_future(watched.manager.wait_connected())
@@ -513,7 +486,7 @@ async def test_closing_ends_every_wait(serve: Serve, watch) -> None:
 
 async def test_run_ends_when_closed(serve: Serve, watch) -> None:
     """Run ends when closed."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url)
     running = asyncio.ensure_future(watched.manager.run())
     await watched.until(lambda: watched.manager.state is S.CONNECTED)
@@ -524,7 +497,7 @@ async def test_run_ends_when_closed(serve: Serve, watch) -> None:
 
 async def test_a_handler_that_hangs_cannot_hold_up_closing(serve: Serve) -> None:
     """A handler that hangs cannot hold up closing."""
-    server = await serve(sending(b"1"))
+    server = await serve(serve.sending(b"1"))
     clock = QuickClock()
     manager = WebSocketManager(WebSocketConfig(url=server.url, close_timeout_s=0.05), clock=clock)
     started = asyncio.Event()
@@ -544,7 +517,7 @@ async def test_a_handler_that_hangs_cannot_hold_up_closing(serve: Serve) -> None
 
 async def test_an_internal_fault_is_seen_not_silent(serve: Serve, watch) -> None:
     """An internal fault is seen not silent."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url)
 
     def broken(_failures: int) -> str:
@@ -562,7 +535,7 @@ async def test_secrets_are_in_no_log_and_no_error(
     serve: Serve, watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Secrets are in no log and no error."""
-    server = await serve(refusing(500))
+    server = await serve(serve.refusing(500))
     watched = watch(
         server.url + "?apiKey=hunter2",
         headers={"X-Key": "hunter3"},
@@ -584,7 +557,7 @@ async def test_out_of_files_or_ports_slows_new_connections_and_keeps_what_lives(
     serve: Serve, watch, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     """Out of files or ports slows new connections and keeps what lives."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     living = watch(server.url)
     await living.manager.connect()
     attempts = 0

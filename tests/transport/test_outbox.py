@@ -17,14 +17,6 @@ DEADLINE_S = 5.0
 Serve = Callable[..., Awaitable[object]]
 
 
-async def quiet(peer) -> None:
-    """Accept, then answer the close."""
-    await peer.upgrade()
-    payload = await peer.read_until(CLOSE)
-    peer.frame(CLOSE, payload)
-    await peer.gone()
-
-
 @pytest.mark.fault("C08")
 async def test_messages_wait_for_their_turn_in_order(serve: Serve, watch) -> None:
     """Messages wait for their turn in order."""
@@ -53,7 +45,7 @@ async def test_messages_wait_for_their_turn_in_order(serve: Serve, watch) -> Non
 
 async def test_a_full_queue_and_a_passed_deadline_refuse(serve: Serve, watch) -> None:
     """A full queue and a passed deadline refuse."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(
         server.url, send_limit=2, send_window_s=60, send_queue_max=2, send_timeout_s=0.05, go=False
     )
@@ -72,7 +64,7 @@ async def test_a_full_queue_and_a_passed_deadline_refuse(serve: Serve, watch) ->
 
 async def test_messages_do_not_survive_their_connection(serve: Serve, watch) -> None:
     """Messages do not survive their connection."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url, send_limit=2, send_window_s=60, go=False)
     manager = watched.manager
     await manager.connect()

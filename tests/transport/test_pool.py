@@ -28,14 +28,6 @@ def channel_of(message: dict[str, str]) -> str | None:
     return message.get("channel")
 
 
-async def quiet(peer) -> None:
-    """Accept and answer the close."""
-    await peer.upgrade()
-    payload = await peer.read_until(CLOSE)
-    peer.frame(CLOSE, payload)
-    await peer.gone()
-
-
 def telling(*messages: bytes) -> Callable[..., Awaitable[None]]:
     """Return a script that is told to go, then sends."""
 
@@ -93,7 +85,7 @@ async def test_channels_are_routed_over_all_connections(serve: Serve) -> None:
 
 async def test_connecting_is_parallel_and_within_the_hosts_budget(serve: Serve) -> None:
     """Connecting is parallel and within the host's budget."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     pool = WebSocketPool(limits=AdmissionLimits(windows=((3, 0.1),), burst=100, rate_per_s=1000))
     for number in range(7):
         pool.add_connection(f"c{number}", config(server.url))
@@ -109,7 +101,7 @@ async def test_connecting_is_parallel_and_within_the_hosts_budget(serve: Serve) 
 
 async def test_one_that_cannot_connect_does_not_stop_the_others(serve: Serve) -> None:
     """One that cannot connect does not stop the others."""
-    good, bad = await serve(quiet), await serve(lambda peer: peer.refuse(403))
+    good, bad = await serve(serve.quiet), await serve(lambda peer: peer.refuse(403))
     pool = WebSocketPool()
     errors: list[BaseException] = []
     pool.on_error(errors.append)
@@ -131,7 +123,7 @@ async def test_one_that_cannot_connect_does_not_stop_the_others(serve: Serve) ->
 
 async def test_entering_closes_again_what_did_connect(serve: Serve) -> None:
     """Entering closes again what did connect."""
-    good, bad = await serve(quiet), await serve(lambda peer: peer.refuse(403))
+    good, bad = await serve(serve.quiet), await serve(lambda peer: peer.refuse(403))
     pool = WebSocketPool()
     pool.add_connection("good", config(good.url))
     pool.add_connection("bad", config(bad.url))
@@ -143,7 +135,7 @@ async def test_entering_closes_again_what_did_connect(serve: Serve) -> None:
 
 async def test_run_waits_for_the_end_of_all(serve: Serve) -> None:
     """Run waits for the end of all."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     pool = WebSocketPool()
     pool.add_connection("a", config(server.url))
     pool.add_connection("b", config(server.url))
@@ -214,7 +206,7 @@ async def test_a_hundred_lost_at_once_come_back_behind_one_canary(serve: Serve) 
         await lost.wait()
         peer.reset()
 
-    server = await serve(*[until_lost] * 100, quiet)
+    server = await serve(*[until_lost] * 100, serve.quiet)
     pool = WebSocketPool(limits=AdmissionLimits(burst=10, rate_per_s=1000))
     down: set[str] = set()
     all_down = asyncio.Event()

@@ -21,14 +21,6 @@ S = ConnectionState
 Serve = Callable[..., Awaitable[object]]
 
 
-async def quiet(peer) -> None:
-    """Accept, then answer the close."""
-    await peer.upgrade()
-    payload = await peer.read_until(CLOSE)
-    peer.frame(CLOSE, payload)
-    await peer.gone()
-
-
 @pytest.mark.fault("T03")
 async def test_a_peer_that_answers_no_ping_is_given_up_in_time(serve: Serve, watch) -> None:
     """A peer that answers no ping is given up in time."""
@@ -37,7 +29,7 @@ async def test_a_peer_that_answers_no_ping_is_given_up_in_time(serve: Serve, wat
         await peer.upgrade()
         await peer.gone()
 
-    server = await serve(dead, quiet)
+    server = await serve(dead, serve.quiet)
     watched = watch(server.url, ping_interval_s=0.1, ping_timeout_s=0.1)
     await watched.manager.connect()
     started = SystemClock().monotonic_ns()
@@ -179,7 +171,7 @@ async def test_the_venues_own_ping_is_sent_under_load(serve: Serve, watch) -> No
 @pytest.mark.fault("K01")
 async def test_wall_clock_jumps_are_told_and_change_nothing_else(serve: Serve) -> None:
     """Wall clock jumps are told and change nothing else."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     clock = ManualClock()
     manager = WebSocketManager(
         WebSocketConfig(url=server.url, close_timeout_s=0.05, ping_interval_s=0),

@@ -27,37 +27,6 @@ S = ConnectionState
 Serve = Callable[..., Awaitable[object]]
 
 
-async def quiet(peer) -> None:
-    """Accept, then answer the close."""
-    await peer.upgrade()
-    payload = await peer.read_until(CLOSE)
-    peer.frame(CLOSE, payload)
-    await peer.gone()
-
-
-def sending(*messages: bytes, then: bytes = b"\x03\xe8") -> Callable[..., Awaitable[None]]:
-    """Return a script that is told to go, sends messages and closes with the payload `then`."""
-
-    async def script(peer) -> None:
-        await peer.upgrade()
-        await peer.read_until(TEXT)
-        for message in messages:
-            peer.text(message)
-        peer.frame(CLOSE, then)
-        await peer.gone()
-
-    return script
-
-
-def refusing(status: int, *headers: bytes) -> Callable[..., Awaitable[None]]:
-    """Return a script that refuses the upgrade."""
-
-    async def script(peer) -> None:
-        await peer.refuse(status, *headers)
-
-    return script
-
-
 # ── reconnecting ──────────────────────────────────────────────────────────────────
 
 
@@ -99,7 +68,7 @@ async def test_a_lost_connection_is_replaced(serve: Serve, watch, end: str) -> N
 @pytest.mark.fault("H13")
 async def test_a_server_that_accepts_and_closes_uses_up_the_attempts(serve: Serve, watch) -> None:
     """A server that accepts and closes uses up the attempts."""
-    server = await serve(sending(b"1", then=b"\x03\xf3"))
+    server = await serve(serve.sending(b"1", then=b"\x03\xf3"))
     watched = watch(server.url, max_reconnect_attempts=3)
     await watched.manager.connect()
     with pytest.raises(ConnectionLostError):
@@ -114,7 +83,7 @@ async def test_a_server_that_accepts_and_closes_uses_up_the_attempts(serve: Serv
 @pytest.mark.fault("T13")
 async def test_a_refused_connection_is_tried_so_often_and_no_more(serve: Serve, watch) -> None:
     """A refused connection is tried so often and no more."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     url = server.url
     server.refuse_connections()
     watched = watch(url, max_reconnect_attempts=3)
@@ -129,7 +98,7 @@ async def test_a_refused_connection_is_tried_so_often_and_no_more(serve: Serve, 
 @pytest.mark.parametrize("status", [401, 403, 451])
 async def test_permanent_refusals_are_not_tried_again(serve: Serve, watch, status: int) -> None:
     """Permanent refusals are not tried again."""
-    server = await serve(refusing(status))
+    server = await serve(serve.refusing(status))
     watched = watch(server.url)
     with pytest.raises(HandshakeRejectedError) as caught:
         await watched.manager.connect()
@@ -143,13 +112,13 @@ async def test_1008_is_permanent_unless_the_venue_says_otherwise(serve: Serve, w
     """1008 is permanent unless the venue says otherwise."""
     from crossfeed.transport.reconnect import Refusal
 
-    server = await serve(sending(b"1", then=b"\x03\xf0policy"))
+    server = await serve(serve.sending(b"1", then=b"\x03\xf0policy"))
     watched = watch(server.url)
     await watched.manager.connect()
     with pytest.raises(ConnectionLostError, match="policy"):
         await watched.manager.run()
     assert server.connections == 1
-    server = await serve(sending(b"1", then=b"\x03\xf0policy"), quiet)
+    server = await serve(serve.sending(b"1", then=b"\x03\xf0policy"), serve.quiet)
     watched = watch(server.url, close_code_meanings={1008: Refusal.PASSING})
     await watched.manager.connect()
     await watched.until(lambda: watched.path.count(S.CONNECTED) == 2)
@@ -157,7 +126,7 @@ async def test_1008_is_permanent_unless_the_venue_says_otherwise(serve: Serve, w
 
 async def test_alternate_addresses_are_tried_in_turn(serve: Serve, watch) -> None:
     """Alternate addresses are tried in turn."""
-    blocked, open_one = await serve(refusing(451)), await serve(quiet)
+    blocked, open_one = await serve(serve.refusing(451)), await serve(serve.quiet)
     watched = watch(blocked.url, alternate_urls=(open_one.url,))
     await watched.manager.connect()
     assert (blocked.connections, open_one.connections) == (1, 1)
@@ -166,7 +135,7 @@ async def test_alternate_addresses_are_tried_in_turn(serve: Serve, watch) -> Non
 
 async def test_the_url_provider_chooses_each_address(serve: Serve, watch) -> None:
     """The url provider chooses each address."""
-    first, second = await serve(refusing(500)), await serve(quiet)
+    first, second = await serve(serve.refusing(500)), await serve(serve.quiet)
     watched = watch("ws://127.0.0.1:1/never")
     asked: list[int] = []
 
@@ -181,7 +150,7 @@ async def test_the_url_provider_chooses_each_address(serve: Serve, watch) -> Non
 
 async def test_reconnect_on_command(serve: Serve, watch) -> None:
     """Reconnect on command."""
-    server = await serve(quiet)
+    server = await serve(serve.quiet)
     watched = watch(server.url)
     await watched.manager.reconnect("not connected yet: nothing happens")
     await watched.manager.connect()
@@ -194,7 +163,7 @@ async def test_reconnect_on_command(serve: Serve, watch) -> None:
 
 async def test_wait_connected_waits_through_outages(serve: Serve, watch) -> None:
     """Wait connected waits through outages."""
-    server = await serve(refusing(500), refusing(503), quiet)
+    server = await serve(serve.refusing(500), serve.refusing(503), serve.quiet)
     watched = watch(server.url)
     watched.manager.start()
     watched.manager.start()  # no second runner
@@ -209,7 +178,7 @@ async def test_wait_connected_waits_through_outages(serve: Serve, watch) -> None
 
 async def test_a_closed_manager_can_be_connected_again(serve: Serve, watch) -> None:
     """A closed manager can be connected again."""
-    server = await serve(sending(b"1", then=b"\x03\xe8"), quiet)
+    server = await serve(serve.sending(b"1", then=b"\x03\xe8"), serve.quiet)
     watched = watch(server.url)
     got = []
 
@@ -230,8 +199,8 @@ async def test_a_closed_manager_can_be_connected_again(serve: Serve, watch) -> N
 
 async def test_exhausted_opens_probes_and_recovers_by_itself(serve: Serve, watch) -> None:
     """Exhausted opens probes and recovers by itself."""
-    failing = [sending(b"1", then=b"\x03\xf3")] + [refusing(500)] * 5
-    server = await serve(*failing, quiet)
+    failing = [serve.sending(b"1", then=b"\x03\xf3")] + [serve.refusing(500)] * 5
+    server = await serve(*failing, serve.quiet)
     watched = watch(server.url, on_exhausted="open", max_reconnect_attempts=2)
     await watched.manager.connect()
     await watched.until(lambda: watched.path.count(S.CONNECTED) == 2)
@@ -253,7 +222,7 @@ async def test_exhausted_opens_probes_and_recovers_by_itself(serve: Serve, watch
 
 async def test_connect_raises_when_the_breaker_opens_at_first(serve: Serve, watch) -> None:
     """Connect raises when the breaker opens at first."""
-    server = await serve(refusing(500))
+    server = await serve(serve.refusing(500))
     watched = watch(server.url, on_exhausted="open", max_reconnect_attempts=1)
     with pytest.raises(HandshakeRejectedError):
         await watched.manager.connect()
@@ -268,7 +237,7 @@ async def test_a_ban_of_one_connection_stops_all_of_the_venue(
     serve: Serve, watch, status: int
 ) -> None:
     """A ban of one connection stops all of the venue."""
-    server = await serve(quiet, refusing(status, b"Retry-After: 3600"), quiet)
+    server = await serve(serve.quiet, serve.refusing(status, b"Retry-After: 3600"), serve.quiet)
     gate = VenueGate(AdmissionLimits(), random=random.Random(1))
     first = watch(server.url, gate=gate, on_exhausted="open")
     await first.manager.connect()

@@ -16,7 +16,13 @@ from rich.status import Status
 
 from crossfeed.cli.record_sinks import RecordSinks
 from crossfeed.cli.reload import reloadable
-from crossfeed.cli.session import check_seconds, interruptible, no_data, print_json
+from crossfeed.cli.session import (
+    check_seconds,
+    interruptible,
+    no_data,
+    print_json,
+    print_text,
+)
 from crossfeed.cli.simulated import SimulatedVenues
 from crossfeed.clients.venue_client import VenueClient
 from crossfeed.errors import (
@@ -34,7 +40,7 @@ from crossfeed.runtime.recording import Recorder
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.runtime.tasks import TaskOwner
 
-__all__ = ["RecordOptions", "RecordRun", "run_record"]
+__all__ = ["RecordOptions", "RecordRun", "recorded_venues", "run_record"]
 
 log = logging.getLogger("crossfeed.record")
 
@@ -88,14 +94,19 @@ class Plan(Struct, frozen=True, kw_only=True):
         if not folder:
             msg = "name the folder of the journal: --out recording, or [record] directory"
             raise ConfigError(msg, field="out")
-        venues = options.venues or known.venues or file.aggregator.exchanges or file.venues
         return cls(
             folder=folder,
             symbols=symbols,
-            venues=tuple(venues or DEFAULT_VENUES),
+            venues=options.venues or recorded_venues(file),
             kinds=options.kinds or tuple(known.kinds) or DEFAULT_KINDS,
             section=structs.replace(known, **given),
         )
+
+
+def recorded_venues(file: FileConfig) -> tuple[str, ...]:
+    """Return whom a file lets be recorded."""
+    named = file.record.venues or file.aggregator.exchanges or file.venues
+    return tuple(named or DEFAULT_VENUES)
 
 
 class RecordRun:
@@ -295,7 +306,8 @@ async def run_record(options: RecordOptions) -> int:
 
         recorder.start()
         for found in recorder.writer.recovered:
-            print(f"mended {found.path}: {found.records:,} records, {found.cut_bytes} bytes cut")
+            text = f"mended {found.path}: {found.records:,} records, {found.cut_bytes} bytes cut"
+            print(text, file=sys.stderr, flush=True)
         summary: dict[str, Any] = {}
         try:
             async with reloadable(options.config, apply):
@@ -319,7 +331,7 @@ def _tell_end(summary: dict[str, Any], options: RecordOptions) -> None:
     if options.is_summary:
         print_json(summary)
     else:
-        print(line_of(summary), flush=True)
+        print_text(line_of(summary))
 
 
 async def _end(run: RecordRun) -> None:
@@ -381,7 +393,7 @@ def _show(
     if status is not None:
         status.update(text)
     elif not options.is_summary:
-        print(text, flush=True)
+        print_text(text)
     return now
 
 
@@ -394,7 +406,7 @@ def line_of(summary: Mapping[str, Any], rate_per_s: float = 0.0, bytes_per_s: fl
         f"{rate_per_s:,.0f}/s" if rate_per_s else "",
         f"{summary['bytes_out'] / 1e6:,.1f} MB (1/{ratio:.1f})",
         f"{bytes_per_s / 1e3:,.0f} kB/s" if bytes_per_s else "",
-        f"{summary['segments']} files",
+        f"{summary['segments']} file{'' if summary['segments'] == 1 else 's'}",
         f"{summary['retired']} deleted" if summary["retired"] else "",
         f"{free_bytes / 1e9:,.1f} GB free" if free_bytes >= 0 else "",
         f"queue {summary['queue_bytes'] / 1e6:.1f} MB",

@@ -16,7 +16,7 @@ from crossfeed.runtime.record_config import SinkSection
 from crossfeed.sinks.base import TABLES, Sink
 from crossfeed.sinks.runner import SinkRunner, SinkStats
 
-__all__ = ["RecordSinks"]
+__all__ = ["RecordSinks", "kinds_of"]
 
 DSN_VARIABLE = "CROSSFEED_POSTGRES_DSN"
 
@@ -31,7 +31,7 @@ class RecordSinks:
     def __init__(self, sections: Sequence[SinkSection]) -> None:
         """Make the sinks; nothing is opened."""
         self._runners = [
-            (SinkRunner(_sink(each), capacity=each.capacity, policy=each.policy), _kinds(each))
+            (SinkRunner(_sink(each), capacity=each.capacity, policy=each.policy), kinds_of(each))
             for each in sections
         ]
 
@@ -70,7 +70,12 @@ def _words(stats: SinkStats) -> str:
     return ", ".join(parts)
 
 
-def _kinds(section: SinkSection) -> tuple[str, ...]:
+def kinds_of(section: SinkSection) -> tuple[str, ...]:
+    """Return what a sink gets; all there is a table for, if nothing is named.
+
+    Raises:
+        ConfigError: A kind without a table.
+    """
     unknown = [kind for kind in section.kinds if kind not in TABLES]
     if unknown:
         msg = f"no table for {', '.join(unknown)} (there are: {', '.join(TABLES)})"

@@ -169,13 +169,19 @@ class ReplayRun:
         playing = asyncio.ensure_future(self.replay.run())
         ending = asyncio.ensure_future(self._over.wait())
         showing = asyncio.ensure_future(self._show())
+        showing.add_done_callback(self._shown)
         await asyncio.wait({playing, ending}, return_when=asyncio.FIRST_COMPLETED)
         for task in (ending, showing):
             task.cancel()
-        shown = await asyncio.gather(ending, showing, return_exceptions=True)
+        await asyncio.gather(ending, showing, return_exceptions=True)
         await self.replay.close()
         await playing
-        self._failures += [each for each in shown if isinstance(each, CrossfeedError)]
+
+    def _shown(self, showing: asyncio.Task[None]) -> None:
+        """End if it can be shown no more; without a view there was nothing to show."""
+        error = None if showing.cancelled() else showing.exception()
+        if error is not None:
+            self._fail(error)
 
     async def _show(self) -> None:
         """Show how far it is until cancelled."""
@@ -206,7 +212,10 @@ class ReplayRun:
             pace.speed = (pace.speed or SPEED_MAX) * (2.0 if key == "+" else 0.5)
         elif key == "n":
             pace.is_paused = True
-            self.replay.next_event()
+            try:
+                self.replay.next_event()
+            except CrossfeedError as error:
+                self._fail(error)
         elif key == "q":
             self._over.set()
 

@@ -427,7 +427,8 @@ class JournalWriter:
         segment, intake = self._segment, self.intake
         left, left_bytes = self._left()
         return JournalStats(
-            is_recording=segment is not None and self.failure is None and not intake.is_losing,
+            # Between two segments there is none for a moment: that is no end of recording.
+            is_recording=self._failed is None and self._thread.is_alive() and not intake.is_losing,
             records=self._records,
             bytes_in=self._bytes_in,
             bytes_out=self._closed_bytes + (segment.bytes if segment is not None else 0),

@@ -125,7 +125,7 @@ class CaptureSurvey:
     def _read_frame(self, record: Captured) -> None:
         self.streams.setdefault(record.connection, {})
         codec, out = self._codec(record.connection), Output()
-        for _ in range(64):
+        while True:  # each turn learns a symbol; `_learn` has a limit
             try:
                 codec.receive(record.payload, record.ts_ns, 0, out)
                 break

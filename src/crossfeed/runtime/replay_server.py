@@ -139,10 +139,14 @@ class ReplayServer:
         check_port(self._control_port or 0, "control_port")
         if self._faults is not None:
             self.inject(self._faults.fault)
-        for number, served in enumerate(self._served.values()):
-            await served.port.start(self._host, self._port + number if self._port else 0, None)
-        if self._control_port is not None:
-            await self._control.start(LOOPBACK, self._control_port, None)
+        try:
+            for number, served in enumerate(self._served.values()):
+                await served.port.start(self._host, self._port + number if self._port else 0, None)
+            if self._control_port is not None:
+                await self._control.start(LOOPBACK, self._control_port, None)
+        except BaseException:
+            await self.__aexit__()
+            raise
         self.tasks.spawn(self._run_faults(), "faults")
         return self
 
@@ -283,7 +287,19 @@ class ReplayServer:
     # ── history ─────────────────────────────────────────────────────────────
 
     async def play(self, feed: FeedServer, session: HistorySession) -> None:
-        """Send history to one client until it ends or the client has gone."""
+        """Send history to one client until it ends or the client has gone.
+
+        Raises:
+            JournalError: It cannot be read any further; the connection ends (1011).
+        """
+        try:
+            await self._play(feed, session)
+        except CrossfeedError as error:
+            session.close(CloseCode.INTERNAL, type(error).__name__, self.clock.now_ns())
+            feed.port.flush()
+            raise
+
+    async def _play(self, feed: FeedServer, session: HistorySession) -> None:
         while (quiet_ns := self.clock.monotonic_ns() - session.asked_ns) < QUIET_S * NS:
             await self.clock.sleep(QUIET_S - quiet_ns / NS)
         due_ns = 0

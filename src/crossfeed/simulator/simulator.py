@@ -141,13 +141,17 @@ class Simulator:
         """Listen on all ports and let the market run."""
         if self._pump_task is not None:
             return
-        for place, (name, exchange) in enumerate(self.exchanges.items()):
-            server = PortServer(exchange, self.advance)
-            await server.start(self._host, self._port + place if self._port else 0, self._tls)
-            self._servers[name] = server
-        if self._control_port is not None:
-            self._control = PortServer(ControlEndpoint(self), self.advance)
-            await self._control.start("127.0.0.1", self._control_port, None)
+        try:
+            for place, (name, exchange) in enumerate(self.exchanges.items()):
+                server = PortServer(exchange, self.advance)
+                await server.start(self._host, self._port + place if self._port else 0, self._tls)
+                self._servers[name] = server
+            if self._control_port is not None:
+                self._control = PortServer(ControlEndpoint(self), self.advance)
+                await self._control.start("127.0.0.1", self._control_port, None)
+        except BaseException:
+            await self.close()
+            raise
         # Owned here, awaited in close(): the simulator's own lifetime is the task's scope.
         self._pump_task = asyncio.create_task(self._pump(), name="simulator-pump")
         self._pump_task.add_done_callback(self._on_pump_end)
