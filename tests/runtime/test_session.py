@@ -64,3 +64,25 @@ async def test_wants_of_different_paths_do_not_share_a_connection(
         urls = [stats["url"] for stats in client.get_stats()["connections"].values()]
         assert len(urls) == 2
         assert {url.rstrip(")").rpartition("/")[2] for url in urls} == {"stream", "ws"}
+
+
+@pytest.mark.fault("P11")
+async def test_the_timers_go_on_after_one_that_failed(simulate, reach, until, monkeypatch) -> None:
+    """Without them nothing would be found stale, repaired or rotated any more, and nobody told."""
+    venue = await simulate(venues=("kraken",), symbols=("BTC/USD",), rate_per_s=50)
+    client = VenueClient(
+        "kraken", symbols=["BTC/USD"], kinds=["ticker"], settings=reach(venue, "kraken")
+    )
+    runs, errors = [], []
+
+    def fail(mono_ns):
+        runs.append(mono_ns)
+        if len(runs) == 1:
+            raise ValueError("a bug of ours")
+
+    monkeypatch.setattr(client._session.auditor, "on_timer", fail)
+    client.on_error(errors.append)
+    async with client:
+        await until(lambda: len(runs) > 2)
+        await until(lambda: errors)
+    assert [str(error) for error in errors] == ["a bug of ours"]

@@ -201,8 +201,8 @@ class Session:
         self._opened_mono_ns = self.clock.monotonic_ns()
         self.rest.open()
         await self.rest.learn_instruments(request.symbol for request in requests)
-        self._asked.update(requests)
         wants = self._note(self._with_companions(requests))
+        self._asked.update(requests)
         self.watchdog.start()
         self.tasks.spawn(self._tick(), "timer")
         await self._connect(self._place(wants))
@@ -237,8 +237,8 @@ class Session:
     async def add(self, requests: Sequence[Request]) -> None:
         """Add requests to the running session; return when the venue answered."""
         await self.rest.learn_instruments(request.symbol for request in requests)
-        self._asked.update(requests)
         wants = self._note(self._with_companions(requests))
+        self._asked.update(requests)
         fresh = [want for want in wants if self._carrier(want) is None]
         await asyncio.gather(
             *(c.add(late) for c in self.connections if (late := c.unsettled(wants)))
@@ -398,7 +398,7 @@ class Session:
     def _guarded(self, handler: Callable[..., Any], *arguments: object) -> None:
         try:
             handler(*arguments)
-        except Exception as error:  # noqa: BLE001 - supervision point: user code
+        except Exception as error:  # noqa: BLE001 - supervision point: user code, the timers
             self.report(error)
 
     def report(self, error: BaseException) -> None:
@@ -408,20 +408,23 @@ class Session:
     # ── time ────────────────────────────────────────────────────────────────
 
     async def _tick(self) -> None:
-        """Run the timers of the pipeline ten times a second."""
+        """Run the timers of the pipeline ten times a second, whatever one run comes to."""
         while True:
             await self.clock.sleep(TICK_S)
-            out = Output()
             self.watchdog.beat()
-            now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
-            self.streams.on_timer(now_ns, mono_ns, out)
-            self.auditor.on_timer(mono_ns)
-            self._deliver(out)
-            for connection in self.connections:
-                connection.on_timer(now_ns, mono_ns)
-                if 0 < connection.rotate_at_ns <= mono_ns and connection.is_live:
-                    connection.rotate_at_ns = 0
-                    self.tasks.spawn(self.links.rotate(self, connection, "age"), "rotate")
+            self._guarded(self._run_timers)
+
+    def _run_timers(self) -> None:
+        out = Output()
+        now_ns, mono_ns = self.clock.now_ns(), self.clock.monotonic_ns()
+        self.streams.on_timer(now_ns, mono_ns, out)
+        self.auditor.on_timer(mono_ns)
+        self._deliver(out)
+        for connection in self.connections:
+            connection.on_timer(now_ns, mono_ns)
+            if 0 < connection.rotate_at_ns <= mono_ns and connection.is_live:
+                connection.rotate_at_ns = 0
+                self.tasks.spawn(self.links.rotate(self, connection, "age"), "rotate")
 
     def _deliver(self, out: Output, core_owner: Connection | None = None) -> None:
         for event in out.events:
