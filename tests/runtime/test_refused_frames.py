@@ -4,6 +4,7 @@ import pytest
 
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.model.commands import Resubscribe
+from crossfeed.model.events import Quote
 from crossfeed.model.output import Output
 from crossfeed.model.trust import Trust
 from crossfeed.runtime.native_core import make_core
@@ -144,3 +145,15 @@ def test_what_shows_by_itself_or_is_not_for_us_withdraws_nothing(rig_of, frame):
     assert rig.streams.counters.invalid == 1
     assert rig.trusts == before
     assert list(rig.ledger.records()) == []
+
+
+def test_a_gate_that_fails_spoils_no_later_frame() -> None:
+    """What it failed at is not admitted again, with every frame from then on."""
+    rig = Rig("binance", ["book_ticker"], ["BTCUSDT"], PureCore)
+    gates = rig.core.gates
+    gate, gates[Quote, "BTCUSDT"] = gates[Quote, "BTCUSDT"], object()
+    with pytest.raises(AttributeError):
+        rig.feed(quote(1))
+    gates[Quote, "BTCUSDT"] = gate
+    rig.feed(quote(2))
+    assert [event.update_id for event in rig.out.events if isinstance(event, Quote)] == [2]

@@ -121,15 +121,17 @@ class PureCore:
             counters.events += len(events)
             unasked = counters.unasked
             gates = self.gates
-            for event in events:
-                gate = gates.get((type(event), event.symbol))
-                if gate is None:
-                    counters.unasked += 1
-                else:
-                    gate.admit(event, out)
-            if counters.unasked - unasked < len(events):
-                counters.messages += 1
-            events.clear()
+            try:
+                for event in events:
+                    gate = gates.get((type(event), event.symbol))
+                    if gate is None:
+                        counters.unasked += 1
+                    else:
+                        gate.admit(event, out)
+                if counters.unasked - unasked < len(events):
+                    counters.messages += 1
+            finally:
+                events.clear()  # whatever a gate came to: the next frame starts with its own
         if staged.commands:
             out.commands += staged.commands
             staged.commands.clear()
