@@ -1,6 +1,7 @@
 """Run the product against the simulator in another process for a long time, and compare accounts.
 
     python tools/soak.py [--seconds 60] [--rate 250] [--faults default] [--seed 1]
+                         [--lines 1] [--backfill late]
 
 Real sockets, four venues, trades and books and tickers, faults all the time, beside it a consumer
 that never reads. Prints one line every few seconds. Exits with 1 unless at the end: every trade
@@ -19,6 +20,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from crossfeed import ConnectionState, run
 from crossfeed.cli.simulated import SimulatedVenues
@@ -158,10 +161,10 @@ async def soak(asked: argparse.Namespace) -> int:
     async with SimulatedVenues(
         VENUES, SYMBOLS, rate_per_s=asked.rate, seed=asked.seed, faults=asked.faults
     ) as venues:
-        clients = {
-            name: VenueClient(name, symbols=SYMBOLS, kinds=KINDS, settings=venues.settings(name))
-            for name in VENUES
-        }
+        clients = {}
+        for name in VENUES:
+            own = replace(venues.settings(name), lines=asked.lines, backfill=asked.backfill)
+            clients[name] = VenueClient(name, symbols=SYMBOLS, kinds=KINDS, settings=own)
         accounts = {name: Account(client) for name, client in clients.items()}
         # Consumers that never read: short queues, full before the memory is first looked at.
         dead = [client.stream("trade", capacity=500) for client in clients.values()]
@@ -214,6 +217,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=250.0, help="market actions a second a venue")
     parser.add_argument("--faults", default="default")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lines", type=int, default=1, choices=(1, 2), help="a venue")
+    parser.add_argument("--backfill", default="late", choices=("late", "hold", "off"))
     return run(soak(parser.parse_args()))
 
 
