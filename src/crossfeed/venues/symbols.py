@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from crossfeed.errors import UnknownSymbolError
 from crossfeed.model.instrument import Instrument
 
-__all__ = ["SymbolTable"]
+__all__ = ["SymbolTable", "are_names"]
 
 
 class SymbolTable:
@@ -84,3 +84,8 @@ class SymbolTable:
     def instruments(self) -> list[Instrument]:
         """Return all instruments, in the order of adoption."""
         return list(self._by_symbol.values())
+
+
+def are_names(*names: str) -> bool:
+    """Say whether a venue's names can stand in a unified symbol, a stream's name and a path."""
+    return all(name.isprintable() and name and not set(name) & set("/:@ ") for name in names)

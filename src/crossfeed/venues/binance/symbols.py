@@ -13,6 +13,7 @@ from crossfeed.model.commands import RestRequest
 from crossfeed.model.instrument import Instrument, InstrumentStatus
 from crossfeed.model.numbers import decimal_of, decimals_of
 from crossfeed.venues.binance.rest import refusal
+from crossfeed.venues.symbols import are_names
 
 __all__ = ["builtin", "instruments_request", "parse_instruments"]
 
@@ -112,13 +113,11 @@ def parse_instruments(status: int, body: bytes) -> Sequence[Instrument]:
         info = _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
         raise SchemaChangedError(VENUE, "exchange_info", str(exc), body) from exc
-    return [_instrument(entry) for entry in info.symbols if _is_usable(entry)]
-
-
-def _is_usable(entry: _Symbol) -> bool:
-    """Say whether the names can stand in a unified symbol and in a stream name."""
-    names = (entry.symbol, entry.base, entry.quote)
-    return all(name.isprintable() and name and not set(name) & set("/:@ ") for name in names)
+    return [
+        _instrument(entry)
+        for entry in info.symbols
+        if are_names(entry.symbol, entry.base, entry.quote)
+    ]
 
 
 def _instrument(entry: _Symbol) -> Instrument:

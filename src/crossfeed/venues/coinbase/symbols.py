@@ -14,6 +14,7 @@ from crossfeed.model.instrument import Instrument, InstrumentStatus
 from crossfeed.model.numbers import decimals_of
 from crossfeed.venues.coinbase.errors import VENUE_NAME, check_status
 from crossfeed.venues.decoder import refusal
+from crossfeed.venues.symbols import are_names
 
 __all__ = ["builtin_instruments", "instruments_request", "parse_instruments"]
 
@@ -114,7 +115,8 @@ def parse_instruments(status: int, body: bytes) -> list[Instrument]:
         raise InvalidValueError(VENUE_NAME, "invalid_value", str(exc), body) from exc
 
 
-def _instruments(products: Sequence[_Product]) -> list[Instrument]:
+def _instruments(listing: Sequence[_Product]) -> list[Instrument]:
+    products = [p for p in listing if are_names(p.id, p.base_currency, p.quote_currency)]
     alive = {product.id for product in products if product.status != "delisted"}
     kept = [
         product for product in products if product.id in alive or _usd_book(product.id) not in alive

@@ -13,6 +13,7 @@ from crossfeed.model.instrument import Instrument, InstrumentStatus
 from crossfeed.model.numbers import decimals_of
 from crossfeed.venues.coinbase_advanced.errors import VENUE_NAME, check_status
 from crossfeed.venues.decoder import refusal
+from crossfeed.venues.symbols import are_names
 
 __all__ = ["builtin_instruments", "instruments_request", "parse_instruments"]
 
@@ -124,7 +125,9 @@ def parse_instruments(status: int, body: bytes) -> list[Instrument]:
         return [
             _instrument(product)
             for product in products
-            if product.product_type == "SPOT" and not product.alias
+            if product.product_type == "SPOT"
+            and not product.alias
+            and are_names(product.product_id, product.base_currency_id, product.quote_currency_id)
         ]
     except ValueError as exc:
         raise InvalidValueError(VENUE_NAME, "invalid_value", str(exc), body) from exc
