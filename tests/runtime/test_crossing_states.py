@@ -142,6 +142,16 @@ def test_a_closed_market_stays_closed_for_what_comes_later_and_opens_for_all() -
     assert books.trusts == {Trust.SOUND}
 
 
+@pytest.mark.fault("C09")
+@pytest.mark.parametrize("system", ["maintenance", "cancel_only"])
+def test_a_venue_that_trades_nothing_has_no_market(system) -> None:
+    books = Books("kraken")
+    books.say(system=system)
+    assert books.trusts == {Trust.UNAVAILABLE}
+    books.say(system="post_only")
+    assert books.trusts == {Trust.SOUND}
+
+
 @pytest.mark.fault("S19")
 @pytest.mark.parametrize(
     ("venue", "closed", "opened"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfeed.model.commands import Want
-from crossfeed.venues.listing import REQUESTS_MAX, SubscriptionList, named_wants
+from crossfeed.venues.listing import REQUESTS_MAX, SubscriptionList, is_passing, named_wants
 
 A, B, C = Want("trades", "A-USD"), Want("trades", "B-USD"), Want("book", "A-USD")
 WANTS = (A, B, C, Want("status", ""))
@@ -111,6 +111,21 @@ def test_requests_are_bounded():
         requests.ask([Want("trades", str(number))])
     everything = requests.take_list(lambda _: True)
     assert len(everything.added) == REQUESTS_MAX
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("rate limit exceeded", True),
+        ("ErrSlowConsume: client too slow", True),
+        ("Too Many Requests", True),
+        ("FOO-BAR is not a valid product", False),
+        ("authentication failure", False),
+    ],
+)
+def test_haste_is_no_refusal(reason, expected):
+    """What the venue says of our pace says nothing of what we asked."""
+    assert is_passing(reason) is expected
 
 
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from(WANTS), min_size=1)), max_size=8))

@@ -11,11 +11,12 @@ from msgspec import Struct
 
 from crossfeed.model.commands import Want
 
-__all__ = ["ListChange", "Refusal", "SubscriptionList", "named_wants"]
+__all__ = ["ListChange", "Refusal", "SubscriptionList", "is_passing", "named_wants"]
 
 REQUESTS_MAX: Final = 4096
 """Unanswered requests remembered on one connection; the oldest is forgotten beyond."""
 
+_PASSING: Final = ("rate limit", "too many requests", "errslow")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.]+(?:-[A-Za-z0-9_.]+)*")
 
 
@@ -144,3 +145,13 @@ def named_wants(wants: Sequence[Want], reason: str) -> list[Want]:
     by_symbol = [want for want in wants if want.symbol in words]
     by_channel = [want for want in by_symbol or wants if want.channel in words]
     return by_channel or by_symbol
+
+
+def is_passing(reason: str) -> bool:
+    """Say whether a venue's sentence tells of haste, theirs or ours, and judges no want.
+
+    Coinbase: "rate limit exceeded", "ErrSlowConsume", "ErrSlowRead". What was asked stays open: it
+    is asked again when its deadline passes.
+    """
+    text = reason.lower()
+    return any(word in text for word in _PASSING)

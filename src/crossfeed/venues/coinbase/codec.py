@@ -35,7 +35,7 @@ from crossfeed.venues.coinbase.rest import (
 from crossfeed.venues.coinbase.wire import ROUTES, ErrorFrame, Match, OrderMessage, Subscriptions
 from crossfeed.venues.decoder import refusal
 from crossfeed.venues.isotime import iso_ns
-from crossfeed.venues.listing import SubscriptionList
+from crossfeed.venues.listing import SubscriptionList, is_passing
 from crossfeed.venues.symbols import SymbolTable
 
 __all__ = ["CoinbaseCodec"]
@@ -211,7 +211,7 @@ class CoinbaseCodec(TableCodec):
     def on_error(self, message: ErrorFrame, out: Output) -> None:
         """Tell what is refused; ask again for the rest, as one bad product spoils its request."""
         text = ": ".join(part for part in (message.message, message.reason) if part)
-        refused = self._requests.take_error(text)
+        refused = None if is_passing(text) else self._requests.take_error(text)
         if refused is None:
             out.commands.append(VenueNotice("", text))
             return

@@ -42,7 +42,7 @@ from crossfeed.venues.coinbase_advanced.wire import (
     Subscriptions,
     Trades,
 )
-from crossfeed.venues.listing import SubscriptionList
+from crossfeed.venues.listing import SubscriptionList, is_passing
 from crossfeed.venues.symbols import SymbolTable
 
 __all__ = ["AdvancedCodec"]
@@ -216,7 +216,7 @@ class AdvancedCodec(TableCodec):
     def on_error(self, message: ErrorFrame, out: Output) -> None:
         """Tell what is refused, and ask again for the rest of that request."""
         text = ": ".join(part for part in (message.message, message.reason) if part)
-        refused = self._requests.take_error(text)
+        refused = None if is_passing(text) else self._requests.take_error(text)
         if refused is None or refused.is_removal:
             out.commands.append(VenueNotice("unsubscribe" if refused else "", text))
         else:

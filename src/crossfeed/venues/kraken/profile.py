@@ -174,7 +174,8 @@ PROFILE: Final = Profile(
         ),
     ),
     quotes_from="book_ticker",
-    closed_states=("maintenance",),
+    # Of the system (status): in both nothing is traded.
+    closed_states=("cancel_only", "maintenance"),
     # Of a pair (instrument): in the others orders are taken or matched.
     closed_products=("cancel_only", "delisted", "maintenance", "work_in_progress"),
     # Of the system and of a pair: orders are taken, nothing is matched (status, instrument).
