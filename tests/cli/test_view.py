@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from crossfeed.cli.monitor import Row, VenueCell
+from crossfeed.cli.progress import progress_bar
 from crossfeed.cli.view import FeedTable, FeedView
 from crossfeed.model.trust import Trust
 
@@ -129,3 +130,30 @@ def test_trouble_does_not_move_the_columns() -> None:
             line for line in drawn(FeedTable(VENUES, [a_row()], ""), width) if "symbol" in line
         }
         assert calm_head.split("trust")[0].rstrip() == head.split("trust")[0].rstrip()
+
+
+def test_names_are_shown_as_they_are() -> None:
+    """Those of folders, feeds and symbols come from others, who may have meant no markup."""
+    name, symbol, cause = "[/b]{x}", "[red]/USD", "{0}[/]"
+    cell = VenueCell(1.5, 1.0, 2.0, 0.1, Trust.STALE, cause)
+    row = Row(
+        symbol, {name: cell}, a_row().view, {"{y}": "[/]"}, quote_mismatch=False, rate_per_s=1
+    )
+    text = "\n".join(drawn(FeedTable([name], [row], "replay a[/b]"), 160))
+    for shown in ("replay a[/b]", name, symbol, f"stale ({cause})", "{y} left out: [/]"):
+        assert shown in text
+
+
+def test_name_of_a_file_in_a_progress_bar_is_shown_as_it_is(monkeypatch) -> None:
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with progress_bar("importing {0}[/b]", "records", 10) as set_done:
+        set_done(5, 10)
+    assert "importing {0}[/b]" in terminal.getvalue()
+
+
+class Terminal(StringIO):
+    """Standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True

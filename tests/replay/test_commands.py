@@ -241,10 +241,12 @@ def test_line_says_what_the_disk_does() -> None:
         "records": 5, "bytes_in": 9, "bytes_out": 3, "segments": 2, "retired": 1, "gaps": 0,
         "gaps_open": 0, "queue_bytes": 7, "lost_records": 4, "free_bytes": 2_000_000_000,
         "failure": "No space left on device", "states": {"kraken": "reconnecting"},
+        "unreachable": {"kraken": "cannot look up ws.kraken.com"},
     }  # fmt: skip
     line = line_of_recording(summary, 10.0, 2_000.0)
     for shown in ("10/s", "2 kB/s", "2 files", "1 deleted", "2.0 GB free", "lost 4",
-                  "NOT RECORDING: No space left on device", "kraken: reconnecting"):  # fmt: skip
+                  "NOT RECORDING: No space left on device",
+                  "kraken: reconnecting (cannot look up ws"):  # fmt: skip
         assert shown in line
 
 

@@ -38,11 +38,12 @@ def progress_bar(
     amounts: list[ProgressColumn] = (
         [DownloadColumn()] if unit == "bytes" else [MofNCompleteColumn(), TextColumn(unit)]
     )
-    columns = (TextColumn(label), BarColumn(), *amounts, TimeRemainingColumn())
+    said = TextColumn("{task.description}", markup=False)  # a file's name is no markup
+    columns = (said, BarColumn(), *amounts, TimeRemainingColumn())
     console = Console(stderr=True)
     is_off = not sys.stderr.isatty()
     with Progress(*columns, console=console, disable=is_off, transient=is_passing) as progress:
-        task = progress.add_task("", total=total or None)
+        task = progress.add_task(label, total=total or None)
 
         def set_done(done: float, of_total: int) -> None:
             progress.update(task, completed=done, total=of_total or None)

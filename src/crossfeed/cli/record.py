@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec import Struct, structs
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from crossfeed.cli.record_sinks import RecordSinks
 from crossfeed.cli.reload import reloadable
@@ -48,6 +49,7 @@ DEFAULT_VENUES: Final = ("binance", "coinbase", "kraken")
 DEFAULT_KINDS: Final = ("trade", "book", "book_ticker")
 SIMULATED_RATE_PER_S: Final = 200.0
 LOOK_S: Final = 0.25
+ERROR_CHARS: Final = 120
 LIVE_INTERVAL_S: Final = 0.5
 LINE_INTERVAL_S: Final = 60.0
 RETRY_S_MIN: Final = 1.0
@@ -323,7 +325,7 @@ async def run_record(options: RecordOptions) -> int:
                     _tell_end(summary, options)
     silent = [name for name, frames in summary["frames"].items() if not frames]
     if silent:
-        raise no_data(silent, options.seconds)
+        raise no_data(silent, options.seconds, run.unreachable)
     return 0
 
 
@@ -391,7 +393,7 @@ def _show(
     rates = ((now[name] - before[name]) / elapsed_s for name in ("records", "bytes_out"))
     text = "  ".join([line_of(now, *rates), *run.sinks.words()])
     if status is not None:
-        status.update(text)
+        status.update(Text(text))  # an address or a path in it is no markup
     elif not options.is_summary:
         print_text(text)
     return now
@@ -400,7 +402,7 @@ def _show(
 def line_of(summary: Mapping[str, Any], rate_per_s: float = 0.0, bytes_per_s: float = 0.0) -> str:
     """Return a recording's state as one line."""
     ratio = summary["bytes_in"] / summary["bytes_out"] if summary["bytes_out"] else 0.0
-    free_bytes = summary.get("free_bytes", -1)
+    free_bytes, unreachable = summary.get("free_bytes", -1), summary.get("unreachable", {})
     parts = [
         f"{summary['records']:,} records",
         f"{rate_per_s:,.0f}/s" if rate_per_s else "",
@@ -413,6 +415,11 @@ def line_of(summary: Mapping[str, Any], rate_per_s: float = 0.0, bytes_per_s: fl
         f"gaps {summary['gaps']} ({summary['gaps_open']} open)",
         f"lost {summary['lost_records']:,}" if summary["lost_records"] else "",
         f"NOT RECORDING: {summary['failure']}" if summary["failure"] else "",
-        *(f"{name}: {state}" for name, state in summary["states"].items() if state != "connected"),
+        *(
+            f"{name}: {state}"
+            + (f" ({unreachable[name][:ERROR_CHARS]})" if name in unreachable else "")
+            for name, state in summary["states"].items()
+            if state != "connected"
+        ),
     ]
     return "  ".join(part for part in parts if part)

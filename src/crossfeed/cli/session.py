@@ -325,7 +325,10 @@ def print_json(value: Mapping[str, Any]) -> None:
     print_text(msgspec.json.encode(value).decode())
 
 
-def no_data(venues: list[str], seconds: float) -> DeadlineError:
-    """Make the error for venues that brought nothing."""
-    names = ", ".join(venues)
+def no_data(
+    venues: list[str], seconds: float, reasons: Mapping[str, object] | None = None
+) -> DeadlineError:
+    """Make the error for venues that brought nothing, with the reasons that are known."""
+    known = reasons or {}
+    names = ", ".join(f"{each} ({known[each]})" if each in known else each for each in venues)
     return DeadlineError(f"no data from {names}: see `crossfeed doctor`", limit_s=seconds)

@@ -78,7 +78,7 @@ def _trust(row: Row) -> Text:
             troubles.setdefault((f"{{}} left out: {reason} ", "yellow"), []).append(name)
     text = Text()
     for (words, style), names in troubles.items():
-        text.append(words.format(", ".join(names)), style=style)
+        text.append(words.replace("{}", ", ".join(names), 1), style=style)
     return text or Text("● sound", style="green")
 
 
@@ -135,7 +135,7 @@ class FeedTable:
     def _table(self, layout: tuple[str, ...], trust_width: int | None) -> Table:
         """Make the table; measured with one width of trust, or trouble would move the columns."""
         table = Table(
-            title=self._title,
+            title=Text(self._title),  # names of folders, venues and symbols are no markup
             title_justify="left",
             title_style="bold",
             box=box.SIMPLE_HEAD if "signs" in layout else box.HEAVY_HEAD,
@@ -150,10 +150,10 @@ class FeedTable:
                     flow: OverflowMethod = "ellipsis" if self._is_terse else "fold"
                     table.add_column(name, width=trust_width, overflow=flow, no_wrap=self._is_terse)
                 else:
-                    table.add_column(name, justify="right", no_wrap=True)
+                    table.add_column(Text(name), justify="right", no_wrap=True)
         for row in self._rows:
             cells = [cell for part in layout for cell in self._cells(row, part)]
-            table.add_row(row.symbol, *cells)
+            table.add_row(Text(row.symbol), *cells)
         return table
 
     def _cells(self, row: Row, part: str) -> list[RenderableType]:
