@@ -93,3 +93,14 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "crossfeed"
+
+
+def test_what_cannot_be_put_in_place_leaves_nothing(instruments, folder: Path) -> None:
+    """The name is taken by a folder: the file is written, and cannot be put in its place."""
+    cache = InstrumentCache("binance", URL)
+    assert cache.save(instruments, NOW_NS)
+    (name,) = (folder / "instruments").iterdir()
+    name.unlink()
+    (name / "taken").mkdir(parents=True)
+    assert not cache.save(instruments, NOW_NS)
+    assert [path.name for path in (folder / "instruments").iterdir()] == [name.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -68,12 +69,17 @@ class InstrumentCache:
         if self._path is None or not instruments:
             return False
         data = msgspec.json.encode(_File(1, now_ns, list(instruments)))
+        part: Path | None = None
         try:
             path = cache_folder() / self._path
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                part = Path(file.name)
                 file.write(data)
-            Path(file.name).replace(path)
+            part.replace(path)
         except (OSError, RuntimeError):
+            if part is not None:
+                with contextlib.suppress(OSError):
+                    part.unlink()
             return False
         return True
