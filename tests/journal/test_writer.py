@@ -300,6 +300,25 @@ def test_what_does_not_fit_the_queue_is_counted_and_noted(make_writer, folder):
     )
 
 
+@pytest.mark.fault("F04")
+def test_loss_tells_what_the_disk_had_to_say(make_writer, folder):
+    files = FaultyFiles()
+    writer = make_writer(files, queue_bytes=4096)
+    put(writer, 0)
+    assert wait_until(lambda: writer.stats().records == 1)
+    for operation in ("write", "create"):
+        files.failing[operation] = errno.ENOSPC
+    put(writer, 1)
+    assert wait_until(lambda: writer.stats().failures >= 1)
+    assert put(writer, 2, 1_000) < 1_000
+    files.failing.clear()
+    assert wait_until(lambda: writer.stats().queue_bytes == 0)
+    put(writer, 2_000)
+    assert writer.close()
+    (loss,) = everything(folder)[1].losses
+    assert "was made to fail" in loss.detail
+
+
 @pytest.mark.fault("F05")
 def test_failed_sync_ends_the_segment_and_is_never_believed_later(make_writer, folder):
     files = FaultyFiles()

@@ -212,6 +212,12 @@ async def test_a_server_that_cannot_start_leaves_no_port_open(calm, busy_port):
             await asyncio.open_connection("127.0.0.1", port)
 
 
+async def test_answers_that_do_not_fit_are_counted(calm, monkeypatch):
+    monkeypatch.setattr("crossfeed.runtime.replay_feed.ANSWERS_BYTES_MAX", 10)
+    async with ReplayServer(calm.folder) as server:
+        assert server.status()["answers_left_out"]["binance"] > 0
+
+
 async def test_history_that_cannot_be_read_on_ends_the_connection(calm, monkeypatch):
     """Nobody waits for ever for what will not come."""
 

@@ -10,6 +10,7 @@ from struct import Struct as Layout
 from typing import Final, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crossfeed.journal.records import HEAD_BYTES, Loss, RecordKind, encode_json, encode_record
 from crossfeed.model.ports import Clock
@@ -155,6 +156,7 @@ class Intake:
             last_ns=wall_ns,
             records=loss.records + 1,
             bytes=loss.bytes + size,
+            detail=self.reason or loss.detail,
         )
         self.lost_records += 1
         self.lost_bytes += size
@@ -166,14 +168,8 @@ class Intake:
         if loss is None:
             return
         self.losses += 1
-        loss = Loss(
-            cause=loss.cause,
-            first_ns=loss.first_ns,
-            last_ns=loss.last_ns,
-            records=loss.records,
-            bytes=loss.bytes,
-            detail=self.reason or "the disk did not keep up",
-        )
+        # What the disk had to say is over by now: that is why records are taken again.
+        loss = replace(loss, detail=loss.detail or self.reason or "the disk did not keep up")
         log.warning("journal: %d records lost: %s", loss.records, loss.detail)
         now_ns, mono_ns = self._clock.now_ns(), self._clock.monotonic_ns()
         record = encode_json(RecordKind.LOSS, b"", loss, now_ns, mono_ns)

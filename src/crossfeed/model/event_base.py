@@ -141,7 +141,10 @@ class MarketData(Struct, frozen=True, gc=False):
 
     @property
     def data(self) -> dict[str, Any]:
-        """The event's own values under the names of the vocabulary."""
+        """The event's own values under the names of the vocabulary.
+
+        Handlers of an event may share it: copy it (`dict(event.data)`) before changing it.
+        """
         view: dict[str, Any] = _data_memo.get(self)
         return view
 

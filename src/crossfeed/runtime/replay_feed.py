@@ -94,7 +94,11 @@ class HistorySession(Session):
 
 
 class FeedServer:
-    """One feed's port. Satisfies the simulator's `Endpoint`."""
+    """One feed's port. Satisfies the simulator's `Endpoint`.
+
+    Attributes:
+        answers_left_out: Recorded REST answers beyond what is kept in memory.
+    """
 
     def __init__(self, server: ReplayServer, name: str, venue: str) -> None:
         self.name = name
@@ -104,7 +108,7 @@ class FeedServer:
         self._server = server
         self._number = 0
         self._answers: dict[str, list[_Answer]] = {}
-        self._answers_bytes = 0
+        self._answers_bytes = self.answers_left_out = 0
         now_ns = server.clock.now_ns()
         self.exchange = HistoryExchange(venue, now_ns, self._answer, self._over)
 
@@ -193,6 +197,7 @@ class FeedServer:
         if known is not None and at_ns > self._server.start_ns:
             return
         if self._answers_bytes + len(body) > ANSWERS_BYTES_MAX:
+            self.answers_left_out += 1
             return
         if known is not None:
             kept.remove(known)
@@ -207,7 +212,7 @@ class FeedServer:
     def forget_answers(self) -> None:
         """Forget all answers: another moment is wanted."""
         self._answers.clear()
-        self._answers_bytes = 0
+        self._answers_bytes = self.answers_left_out = 0
 
 
 class _Answer(NamedTuple):

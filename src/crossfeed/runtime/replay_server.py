@@ -229,6 +229,9 @@ class ReplayServer:
             "clients": {
                 name: [one.at_ns for one in served.begun] for name, served in self._served.items()
             },
+            "answers_left_out": {
+                name: served.answers_left_out for name, served in self._served.items()
+            },
             "faults": {
                 name: {kind: n for (_, kind), n in served.exchange.ledger.faults.items()}
                 for name, served in self._served.items()
