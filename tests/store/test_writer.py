@@ -17,6 +17,7 @@ from crossfeed.model.status import FeedStatus, Gap, GapRecord, GapState, Stream
 from crossfeed.model.trust import Side, Trust
 from crossfeed.store import StoreWriter
 from crossfeed.store import writer as writer_module
+from crossfeed.store.layout import StoredFile
 from crossfeed.store.query import Store, exact
 from crossfeed.testing.events import (
     EPOCH_NS,
@@ -292,6 +293,27 @@ def test_full_disk_is_told_and_repeatable(folder: Path, monkeypatch: pytest.Monk
             patch.setattr(writer_module, "publish", full)
             with pytest.raises(StoreError, match="No space left"):
                 writer.write("s", [trade(1)])
+        assert writer.write("s", [trade(1)]) is not None
+
+
+@pytest.mark.fault("F04")
+def test_disk_that_fills_while_files_are_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several files written at a time one fails: it is told, and nothing of them is left."""
+    encode = writer_module.SourceWriter._encode
+
+    def full(self: writer_module.SourceWriter, named: tuple[StoredFile, object]) -> StoredFile:
+        if named[0].kind == "quotes":
+            raise OSError(28, "No space left on device")
+        return encode(self, named)
+
+    with StoreWriter(folder) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(writer_module.SourceWriter, "_encode", full)
+            with pytest.raises(StoreError, match="No space left"):
+                writer.write("s", [trade(1), quote(1, 2), trade(2, DAY_MS)])
+        assert tree(folder) == {}
         assert writer.write("s", [trade(1)]) is not None
 
 
