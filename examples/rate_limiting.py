@@ -15,13 +15,13 @@ STREAMS = ["trade"]
 
 
 async def main(options: Options) -> None:
-    """Add three symbols, two calls each half second."""
+    """Add three symbols, two calls each second."""
     async with venues(options, "binance") as settings:
         client = BinanceWebSocket(
             BinanceConfig(symbols=["BTCUSDT"], streams=STREAMS, settings=settings["binance"])
         )
 
-        @rate_limit(max_calls=2, time_window=0.5)
+        @rate_limit(max_calls=2, time_window=1.0)
         async def subscribe_symbols(symbols: list[str]) -> None:
             await client.subscribe_symbols(symbols, STREAMS)
 
