@@ -42,6 +42,7 @@ class Pair:
         tables = codec.tables()
         self.name = name
         self.symbols: dict[str, tuple[str, str]] = {}
+        self.plain: set[str] = set()
         self.pure = Decoder(
             tables.exchange, tables.routes, self.symbols, time_unit_ns=tables.time_unit_ns
         )
@@ -50,6 +51,7 @@ class Pair:
             tables.routes,
             time_unit_ns=tables.time_unit_ns,
             sequence_field=codec.sequence_field,
+            plain=lambda _name: self.plain,
         )
         self.spec = spec
         self.sequence_field = codec.sequence_field
@@ -61,6 +63,7 @@ class Pair:
             for name in SYMBOL.findall(frame):
                 text = name.decode("utf-8", "ignore")
                 self.symbols[text] = (text, f"unified {text}")
+                self.plain.add(text)
 
     def judge(self, frame: bytes) -> bool:
         """Decode with both; assert the rule; return whether the engine accepted."""

@@ -126,6 +126,65 @@ def test_deep_nesting_is_declined(binance: Any):
         assert binance.judge(TRADE.replace(b'"M":true', b'"M":' + deep)) is (depth <= 64)
 
 
+QUOTE = (
+    b'{"channel":"ticker","type":"update","data":[{"symbol":"BTC/USD","bid":64010.1,"bid_qty":1.25,'
+    b'"ask":64010.2,"ask_qty":0.7,"last":64009.9,"volume":1500.1,"vwap":63900.1,"low":63000.0,'
+    b'"high":65100.5,"change":-120.3,"change_pct":-0.19,"timestamp":"2026-03-01T12:26:30.524394Z"}]}'
+)
+
+
+@pytest.fixture
+def kraken(native: Any, helpers: Any) -> Any:
+    """Return Kraken's decoders: of its tickers some need more than tables can say."""
+    pair = helpers.Pair("kraken", native.engine.Engine)
+    pair.know([QUOTE])
+    return pair
+
+
+def test_refined_messages_are_read_where_they_are_plain(kraken: Any):
+    assert kraken.judge(QUOTE)
+    kraken.plain.clear()
+    assert not kraken.judge(QUOTE)
+    kraken.plain.add("BTC/USD")
+    assert kraken.judge(QUOTE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"bid":64010.1', b'"bid":0.0'),
+        (b'"ask":64010.2', b'"ask":0'),
+        (b',"timestamp":"2026-03-01T12:26:30.524394Z"', b""),
+        (b'"2026-03-01T12:26:30.524394Z"', b"null"),
+        (b'"2026-03-01T12:26:30.524394Z"', b'"0001-01-01T00:00:00Z"'),
+        (b'"last":64009.9', b'"last":-1.0'),
+        (b'"last":64009.9', b'"last":null'),
+        (b'"last":64009.9,', b""),
+        (b'"change":-120.3', b'"change":1e999'),
+    ],
+)
+def test_what_is_refined_is_left_to_the_codec(kraken: Any, old: bytes, new: bytes):
+    frame = QUOTE.replace(old, new)
+    assert frame != QUOTE
+    assert not kraken.judge(frame)
+
+
+def test_events_of_a_message_go_out_in_their_order(native: Any, helpers: Any):
+    trade = (
+        b'{"product_id":"BTC-USD","trade_id":"%d","price":"1","size":"1",'
+        b'"time":"2026-08-09T21:05:48.1Z","side":"SELL"}'
+    )
+    frame = (
+        b'{"channel":"market_trades","timestamp":"2026-08-09T21:05:48.2Z","sequence_num":9,'
+        b'"events":[{"type":"update","trades":[%s]}]}'
+    ) % b",".join(trade % number for number in (12, 13, 11))
+    pair = helpers.Pair("coinbase_advanced", native.engine.Engine)
+    pair.know([frame])
+    assert pair.judge(frame)
+    told = [(event.trade_id, event.raw_index) for event in pair.engine.decode(frame, 1, 2)]
+    assert told == [(11, 2), (12, 0), (13, 1)]
+
+
 def test_every_cut_is_declined(binance: Any):
     for frame in (TRADE, DEPTH):
         assert not any(binance.judge(frame[:size]) for size in range(len(frame)))

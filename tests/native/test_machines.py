@@ -135,6 +135,8 @@ def core_of(venue: str, symbol: str, kinds: tuple[str, ...], **settings: Any) ->
         ("binance", "BTCUSDT", "book", "UPDATES"),
         ("kraken", "BTC/USD", "book", "UPDATES"),
         ("kraken", "BTC/USD", "trade", "NUMBERED"),
+        ("kraken", "BTC/USD", "book_ticker", "LATEST"),
+        ("coinbase_advanced", "BTC-USD", "trade", "NUMBERED"),
     ],
 )
 def test_ordinary_streams_are_served(
@@ -155,6 +157,19 @@ def test_ordinary_streams_are_served(
             found = chain_of(compiled, core.gates[each, symbol], each)
             assert found["kind"] == getattr(compiled.cells, expected), each
             assert (found["told"] is not None) == (is_told and kind == "book")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "ordinary"), [(("book_ticker",), 9), (("book_ticker", "ticker"), 0)]
+)
+@pytest.mark.usefixtures("compiled")
+def test_quotes_without_a_number_are_ordinary(kinds: tuple[str, ...], ordinary: int):
+    """All but the first; none while the codec makes a ticker of them as well."""
+    feed = Feed(venue="kraken", symbols=("BTC/USD",), shares={"quote": 1.0}, messages=10)
+    core, _ = core_of("kraken", "BTC/USD", kinds)
+    for number, (_, frame) in enumerate(make_tape(feed).frames):
+        core.feed(frame, number, number)
+    assert core._step.ordinary == ordinary
 
 
 def test_an_update_is_made_once_and_stays(compiled: Any):

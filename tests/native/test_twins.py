@@ -25,6 +25,9 @@ KINDS = {
     "coinbase_advanced": ("trade", "ticker", "book"),
     "kraken": ("trade", "book_ticker", "book", "ticker"),
 }
+# The last: Kraken's tickers are quotes and nothing else.
+SESSIONS = [(feed, KINDS[feed.venue]) for feed in FEEDS]
+SESSIONS += [(FEEDS[-1], ("trade", "book_ticker", "book"))]
 LAST = re.compile(rb'"u":(\d+)')
 
 
@@ -64,14 +67,14 @@ def no_images(_symbol: str, _number: int) -> None:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("feed", FEEDS, ids=lambda feed: feed.venue)
+@pytest.mark.parametrize(("feed", "kinds"), SESSIONS)
 @pytest.mark.usefixtures("native")
-def test_a_session_with_faults(feed: Feed, seed: int, helpers: Any):
+def test_a_session_with_faults(feed: Feed, kinds: tuple[str, ...], seed: int, helpers: Any):
     twins = twins_module()
     tape = make_tape(feed, seed)
     frames = [frame for first in tape.first.values() for frame in first]
     frames += [frame for _, frame in tape.frames]
-    wants = [(kind, symbol) for kind in KINDS[feed.venue] for symbol in feed.symbols]
+    wants = [(kind, symbol) for kind in kinds for symbol in feed.symbols]
     pair = twins.Twins(feed.venue, wants)
     images = binance_images(frames) if feed.venue == "binance" else no_images
     greeting = [frame for first in tape.first.values() for frame in first]

@@ -98,19 +98,18 @@ cdef class Cell:
 
     cdef bint _take_latest(self, StepState step, object event) except -1:
         cdef OpenState gate = self.latest
-        cdef int64_t number
+        cdef int64_t number = 0     # of a value that has none
         if not gate._is_plain or not self._is_in_band(step.draft):
             return False
         if self.number_at >= 0:
             if not integer(step.draft.argument(self.made, self.number_at), &number):
                 return False
-            if number <= gate.newest or gate.newest_wide is not None:
+            if number > 0 and (number <= gate.newest or gate.newest_wide is not None):
                 return False
-            if not self._is_plain_line(step, gate):
-                return False
-            gate.newest = number
-        elif not self._is_plain_line(step, gate):
+        if not self._is_plain_line(step, gate):
             return False
+        if number > 0:
+            gate.newest = number
         gate._passed += 1
         gate.last_event = event
         if self.standby is not None:

@@ -21,6 +21,7 @@ cdef enum:
 cdef class Made:
     cdef object event
     cdef object fixed
+    cdef object order               # key by which the events of a frame are sorted, or None
     cdef int count
     cdef int source[SLOTS_MAX]      # slot of each argument, -1: fixed
     cdef PyObject *constant[SLOTS_MAX]

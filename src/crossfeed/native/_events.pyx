@@ -24,10 +24,11 @@ cdef enum:
 cdef class Made:
     """How the values of a route become the arguments of its event class."""
 
-    def __init__(self, object event, tuple arguments):
-        """Take the class and for each argument a slot number, or (value,) for a fixed one."""
+    def __init__(self, object event, tuple arguments, object order):
+        """Take the class, for each argument a slot number or (value,) for a fixed one, the order."""
         cdef int at
         self.event = event
+        self.order = order
         self.fixed = arguments
         self.count = len(arguments)
         for at, argument in enumerate(arguments):
@@ -83,6 +84,8 @@ cdef class Draft:
         if self.unmade is not None:
             return [self.build()]
         if self.more is not None:
+            if self.made.order is not None:
+                self.more.sort(key=self.made.order)
             return self.more
         return [] if self.one is None else [self.one]
 

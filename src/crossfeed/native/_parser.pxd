@@ -39,6 +39,7 @@ cdef class Parser:
     cdef cf_at _integer(self, cf_at p, Field *field) noexcept
     cdef cf_at _time(self, cf_at p, Field *field) noexcept
     cdef cf_at _symbol(self, cf_at p, Field *field) noexcept
+    cdef bint _is_among(self, Field *field, PyObject *pair) noexcept
     cdef cf_at _boolean(self, cf_at p, Field *field) noexcept
     cdef cf_at _text(self, cf_at p, Field *field) noexcept
     cdef cf_at _int_word(self, cf_at p, Field *field) noexcept

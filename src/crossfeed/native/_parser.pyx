@@ -8,6 +8,7 @@ of keys is right; the one that a table met before is fast.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
+from cpython.set cimport PySet_Contains
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
@@ -213,6 +214,8 @@ cdef class Parser:
         p = cf_number(p, self.end, &number)
         if p == NULL or not is_within(number, field.low, field.is_low_open, field.high):
             return NULL
+        if field.slot < 0:
+            return p
         if field.has_zero_none and number == 0.0:
             put(self.values, field.slot, NONE)
             return p
@@ -268,13 +271,17 @@ cdef class Parser:
         if size == 0 or size > NAME_MAX:
             return NULL
         pair = self.names.find(p, size, &key)
-        if pair == NULL:
+        if pair == NULL or (field.among != NULL and not self._is_among(field, pair)):
             self.code = NO_SYMBOL
             return NULL
         self.draft.key, self.draft.pair = key, pair
         put(self.values, field.slot, PyTuple_GET_ITEM(<object> pair, 0))
         put(self.values, field.slot_other, PyTuple_GET_ITEM(<object> pair, 1))
         return stop + 1
+
+    cdef bint _is_among(self, Field *field, PyObject *pair) noexcept:
+        """Say whether a symbol is one of those whose messages are read here."""
+        return PySet_Contains(<object> field.among, <object> PyTuple_GET_ITEM(<object> pair, 0)) == 1
 
     cdef cf_at _boolean(self, cf_at p, Field *field) noexcept:
         cdef cf_at stop = cf_word(p, self.end, b"true", 4)

@@ -41,6 +41,7 @@ cdef struct Field:
     short word_count
     signed char is_required
     Word *words
+    PyObject *among          # of a symbol: the set it must be in, NULL where any will do
     PyObject *absent         # value of an absent field, NULL where it must be there or has no slot
     double low
     double high

@@ -67,6 +67,7 @@ cdef class Tables:
             field.is_required = given["is_required"]
             field.is_nullable = given["is_nullable"]
             field.has_zero_none = given["has_none"]
+            field.among = NULL if given["among"] is None else <PyObject *> given["among"]
             field.absent = NULL if given["absent"] is None else <PyObject *> given["absent"][0]
             field.low, field.is_low_open, field.high = given["bounds"]
             field.size_low, field.is_size_low_open, field.size_high = given["size_bounds"]

@@ -57,6 +57,7 @@ class NativeCore(PureCore):
             tables.routes,
             time_unit_ns=tables.time_unit_ns,
             sequence_field=tables.sequence_field,
+            plain=partial(getattr, codec),
         )
         guess = tables.routes.guess
         self.engine = native.engine.Engine(spec, tables.symbols, guess, keep_raw=tables.keep_raw)

@@ -1,11 +1,15 @@
 """Declarations → tables for the compiled decoder. Plain dicts and tuples; no venue is named here.
 
-A route the compiled decoder cannot serve (it holds free-form JSON, or its messages go through the
-codec's own code) is simply left out: its frames are declined and decoded as ever.
+A route the compiled decoder cannot serve (it holds free-form JSON, or all its messages go through
+the codec's own code) is simply left out: its frames are declined and decoded as ever. Where only
+some go through it, the others are served.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from operator import attrgetter
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -46,7 +50,12 @@ class _UnservedError(Exception):
 
 
 def engine_spec(
-    exchange: str, routes: Routes, *, time_unit_ns: int, sequence_field: str = ""
+    exchange: str,
+    routes: Routes,
+    *,
+    time_unit_ns: int,
+    sequence_field: str = "",
+    plain: Callable[[str], AbstractSet[str]] | None = None,
 ) -> Spec:
     """Make the tables of all routes that can be served.
 
@@ -55,15 +64,21 @@ def engine_spec(
         routes: The venue's declarations.
         time_unit_ns: Unit of times that leave it open.
         sequence_field: Wire name of the number of all frames of a connection, if there is one.
+        plain: Finds the live set of symbols that a `Plain` names; None: such routes are left out.
     """
     tables: list[Spec] = []
     made: list[tuple[tuple[bytes, ...], int, Any, Any]] = []
     for tag, route in routes.table.items():
-        if route.event is None or route.handler or route.refine or len(made) >= ROUTES_MAX:
+        is_refined = route.refine and (route.plain is None or plain is None)
+        if route.event is None or route.handler or is_refined or len(made) >= ROUTES_MAX:
             continue
         known = len(tables)
         try:
-            entry = _RouteTables(exchange, route, tables, time_unit_ns, sequence_field).make()
+            builder = _RouteTables(exchange, route, tables, time_unit_ns, sequence_field)
+            entry = builder.make()
+            if route.plain is not None and plain is not None:
+                builder.restrict(route.plain.slots, plain(route.plain.symbols))
+            builder.drop_unused(entry)
         except _UnservedError:
             del tables[known:]
             continue
@@ -83,21 +98,18 @@ class _RouteTables:
         self.unit_ns = unit_ns
         self.sequence_field = sequence_field
         self.slots: dict[str, int] = {}
+        self.root = 0
 
     def make(self) -> tuple[int, Any, Any]:
-        """Return (root table, arguments of the event, arguments of the snapshot or None)."""
-        root = self._table(self.route.wire)
+        """Return (root table, how the event is made, how the snapshot is or None)."""
+        root = self.root = self._table(self.route.wire)
         loops = _has_items(self.route.wire)
         if not loops:
             self.tables[root]["is_leaf"] = True
         event = self.route.event
         assert event is not None, "only routes with events are served"
         plain = self._arguments(event, self.route.marks)
-        flagged = any(
-            field["kind"] == KINDS.index("FLAG")
-            for table in self.tables[root:]
-            for field in table["fields"]
-        )
+        flagged = any(field["kind"] == KINDS.index("FLAG") for field in self._fields())
         first = (
             self._arguments(self.route.snapshot or event, self.route.snapshot_marks)
             if flagged
@@ -105,7 +117,41 @@ class _RouteTables:
         )
         return root, plain, first
 
-    def _arguments(self, event: type[MarketData], marks: object) -> tuple[Any, tuple[Any, ...]]:
+    def restrict(self, slots: tuple[str, ...], symbols: AbstractSet[str]) -> None:
+        """Decline messages of other symbols, and those in which one of the slots is missing or 0.
+
+        Not for levels: the frame of a book's update is read again when that is asked for, and what
+        is plain may have changed by then.
+        """
+        numbers = {self.slots[slot] for slot in slots}
+        for field in self._fields():
+            if field["kind"] in LEVEL_KINDS:
+                raise _UnservedError
+            if field["kind"] == KINDS.index("SYMBOL"):
+                field["among"] = symbols
+            elif field["slot"] in numbers:
+                field["is_required"], field["is_nullable"], field["absent"] = True, False, None
+                low, _, high = field["bounds"]
+                if field["kind"] == KINDS.index("NUM") and low == 0.0:
+                    field["bounds"] = (low, True, high)
+                elif field["kind"] != KINDS.index("ISO"):
+                    raise _UnservedError
+
+    def drop_unused(self, entry: tuple[int, Any, Any]) -> None:
+        """Only check numbers that no event of the route holds."""
+        used = {slot for made in entry[1:] if made for slot in made[1] if isinstance(slot, int)}
+        for field in self._fields():
+            if field["kind"] == KINDS.index("NUM") and field["slot"] not in used:
+                field["slot"], field["absent"] = -1, None
+
+    def _fields(self) -> Iterator[Spec]:
+        """Yield the fields of all tables of the route."""
+        for table in self.tables[self.root :]:
+            yield from table["fields"]
+
+    def _arguments(
+        self, event: type[MarketData], marks: object
+    ) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any] | None]:
         route = self.route
         fixed: dict[str, object] = {
             "exchange": self.exchange, "ts_event_ns": 0, "ts_sent_ns": 0, "marks": marks,
@@ -121,7 +167,7 @@ class _RouteTables:
                 arguments.append(SLOT_OF[name])
             else:
                 arguments.append((fixed[name],))
-        return event, tuple(arguments)
+        return event, tuple(arguments), attrgetter(route.order) if route.order else None
 
     def _slot(self, name: str) -> int:
         if name in self.slots or len(self.slots) >= SLOTS_MAX:
@@ -314,6 +360,7 @@ def _blank() -> Spec:
         "is_nullable": False, "has_none": False, "absent": None, "is_outer": False, "side": 0,
         "bounds": (-FLOAT_MAX, False, FLOAT_MAX), "size_bounds": (-FLOAT_MAX, False, FLOAT_MAX),
         "int_bounds": (-INT_MAX, INT_MAX), "factor": 1, "add": 0, "words": (), "child": 0,
+        "among": None,
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
@@ -88,7 +89,11 @@ def compile_builder(
         indent += "    "
     body += [indent + line for line in prelude]
     if plan.loops:
-        body += [f"{indent}out.append({made})", f"{indent}index += 1", "    return out"]
+        body += [f"{indent}out.append({made})", f"{indent}index += 1"]
+        if route.order:
+            names["ORDER"] = attrgetter(route.order)
+            body.append("    out.sort(key=ORDER)")
+        body.append("    return out")
     else:
         body.append(f"    return [{made}]")
     exec(compile("\n".join(body), f"<builder {route.wire.__name__}>", "exec"), names)  # noqa: S102

@@ -40,6 +40,7 @@ __all__ = [
     "ObjectLevels",
     "OptionalReal",
     "PairLevels",
+    "Plain",
     "Price",
     "Probe",
     "Quantity",
@@ -187,6 +188,18 @@ class LevelSide(Struct, frozen=True):
     bid: str
 
 
+class Plain(Struct, frozen=True):
+    """Which messages a codec's `refine` lets out as they are: it need not be called for these.
+
+    Attributes:
+        symbols: Name of the codec's live set of symbols.
+        slots: Event attributes filled from the message, none of which may be missing or 0.
+    """
+
+    symbols: str
+    slots: tuple[str, ...]
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """What one sort of message becomes.
 
@@ -197,6 +210,9 @@ class Route(Struct, frozen=True, kw_only=True):
         refine: Name of the codec method through which events go out (`refine(wire, events, out)`),
             for channels whose events depend on what came before. It appends what shall be seen; if
             it raises a DecodeError it must have changed nothing.
+        plain: Messages that `refine` does not change; None: all may be changed.
+        order: Event attribute by which the events of a message go out, the least first; empty: as
+            they stand in it.
         integrity: Integrity of the stream.
         constants: Event attributes with fixed values.
         marks: Marks of its events.
@@ -208,6 +224,8 @@ class Route(Struct, frozen=True, kw_only=True):
     event: type[MarketData] | None = None
     handler: str = ""
     refine: str = ""
+    plain: Plain | None = None
+    order: str = ""
     integrity: Integrity = Integrity.NONE
     constants: Mapping[str, object] = {}
     marks: Mark = Mark.NONE

@@ -31,7 +31,6 @@ from crossfeed.venues.coinbase_advanced.rest import (
     RestReader,
     backfill_request,
     poll_request,
-    trade_id_of,
 )
 from crossfeed.venues.coinbase_advanced.wire import (
     CANDLE_NS,
@@ -40,7 +39,6 @@ from crossfeed.venues.coinbase_advanced.wire import (
     ErrorFrame,
     Numbered,
     Subscriptions,
-    Trades,
 )
 from crossfeed.venues.listing import SubscriptionList, is_passing
 from crossfeed.venues.symbols import SymbolTable
@@ -151,12 +149,6 @@ class AdvancedCodec(TableCodec):
             self._handlers[route.handler](message, out)
         else:
             out.events += events or ()
-
-    def on_trades(self, message: Trades, out: Output) -> None:
-        """Put the trades of a frame in order: the venue sends the newest first."""
-        del message
-        self._events.sort(key=trade_id_of)
-        out.events += self._events
 
     def on_candles(self, message: Candles, out: Output) -> None:
         """Complete the candles: a bar is final when the next one has begun."""

@@ -302,11 +302,11 @@ ROUTES: Final = Routes(
     probe=ChannelProbe,
     head_end=b",",
     table={
-        # The codec puts them in order: oldest first.
+        # The venue sends the newest first.
         "market_trades": Route(
             wire=Trades,
             event=Trade,
-            handler="on_trades",
+            order="trade_id",
             integrity=Integrity.SEQUENCED,
             snapshot_marks=Mark.HISTORY | Mark.SNAPSHOT,
         ),

@@ -49,6 +49,7 @@ _BBO: Final = "ticker:bbo"
 _TICKER_WORDS: Final = (_BBO, "ticker")
 _UNASKED_CHANNELS: Final = ("status", "heartbeat")
 _BOTH: Final = (True, True)
+_QUOTES_ONLY: Final = (True, False)
 _RATE: Final = "exceeded msg rate"
 _ALREADY: Final = "already subscribed"
 
@@ -59,6 +60,9 @@ class KrakenCodec(TableCodec):
     What Kraken sends unasked (status, heartbeat), or what needs nothing on the wire, is
     acknowledged by the pong of a ping sent in place of a subscription: it proves that the
     connection carries both ways.
+
+    Attributes:
+        quoted: Symbols whose tickers shall yield quotes, and only these.
     """
 
     def __init__(self, table: SymbolTable, options: CodecOptions) -> None:
@@ -68,6 +72,7 @@ class KrakenCodec(TableCodec):
         self._bars = Bars()
         self._triggers: dict[str, str] = {}
         self._ticker_kinds: dict[str, tuple[bool, bool]] = {}
+        self.quoted: set[str] = set()
         self._scales: dict[str, tuple[int, int]] = {}
 
     # ── asking ──────────────────────────────────────────────────────────────
@@ -218,6 +223,10 @@ class KrakenCodec(TableCodec):
             self._ticker_kinds[symbol] = kinds
         else:
             self._ticker_kinds.pop(symbol, None)
+        if kinds == _QUOTES_ONLY:
+            self.quoted.add(symbol)
+        else:
+            self.quoted.discard(symbol)
 
     def on_ticker(self, message: TickerMessage, events: list[Quote], out: Output) -> None:
         """Let pass the quotes, and make the tickers, that are wanted of each symbol.
