@@ -307,6 +307,8 @@ async def test_time_that_is_none_is_refused(tmp_path: Path, seconds: float) -> N
         ({"feeds": ("nowhere",)}, "no feed nowhere .* binance, coinbase, kraken"),
         ({"kinds": ("trade",)}, "add --json"),
         ({"kinds": ("trades",), "is_json": True}, "did you mean 'trade'"),
+        ({"is_served": True, "start": "2040-01-01"}, "nothing was recorded then: there is 20"),
+        ({"is_served": True, "end": "1999-01-01"}, "nothing was recorded then"),
         ({"is_served": True, "port": 65_535}, r"port: 65535 is no port for the first of 3"),
         ({"is_served": True, "port": -5}, "port: -5 is no port"),
         ({"is_served": True, "control_port": 65_536}, "control_port: 65536 is no port"),

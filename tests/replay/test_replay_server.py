@@ -251,6 +251,9 @@ async def test_seek_lets_everybody_begin_again_elsewhere(calm):
             await reader.more()
             status, said = await asked(server, f"/seek?to={middle_ns}")
             assert (status, said["start_ns"]) == (200, middle_ns)
+            status, said = await asked(server, f"/seek?to={end_ns + 1}")
+            assert (status, server.start_ns) == (400, middle_ns)
+            assert "nothing was recorded then: there is 20" in said["error"]
         late = Reader(server)
         async with late.client:
             await late.more()

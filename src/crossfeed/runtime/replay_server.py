@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -129,7 +130,7 @@ class ReplayServer:
 
         Raises:
             JournalError: The folder cannot be read.
-            ConfigError: No feed in it can be served, or not on such ports.
+            ConfigError: No feed in it can be served, not on such ports, or nothing of that time.
             OSError: A port is taken, or the host is none of this machine's; the text names it.
         """
         await asyncio.to_thread(self._survey)
@@ -194,7 +195,9 @@ class ReplayServer:
 
         Raises:
             JournalError: The folder cannot be read.
+            ConfigError: Nothing was recorded then; nobody is moved.
         """
+        self._check(start_ns)
         self.start_ns = start_ns
         for served in self._served.values():
             served.forget_answers()
@@ -251,6 +254,7 @@ class ReplayServer:
 
     def _survey(self) -> None:
         """Read which feeds there are, and what was answered since books begin."""
+        self._check(self.start_ns)
         journal = Journal(self._folder)
         begin = warm_up_for(journal, self.start_ns) if self.start_ns else WarmUp()
         self._first = begin.segment
@@ -262,6 +266,21 @@ class ReplayServer:
                 self._learn(record, only="instruments")
                 if all(each.has_instruments() for each in self._served.values()):
                     break
+
+    def _check(self, start_ns: int) -> None:
+        """Refuse to begin after the end: clients would wait for ever.
+
+        Raises:
+            ConfigError: With the time there is.
+        """
+        first_ns, last_ns = Journal(self._folder).span()
+        if start_ns > last_ns or 0 < self._end_ns < first_ns:
+            first, last = (
+                f"{datetime.fromtimestamp(ns / NS, UTC):%Y-%m-%d %H:%M:%S}"
+                for ns in (first_ns, last_ns)
+            )
+            msg = f"nothing was recorded then: there is {first} to {last} UTC"
+            raise ConfigError(msg, field="from")
 
     def _learn(self, record: Record, only: str = "") -> None:
         try:
