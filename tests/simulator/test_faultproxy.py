@@ -103,7 +103,13 @@ async def test_refusing_and_cutting_on_demand():
 
 
 @pytest.mark.parametrize(
-    "values", [{"delay_s": -1.0}, {"flip_share": 1.5}, {"cut_after_bytes": -1}]
+    "values",
+    [
+        {"delay_s": -1.0},
+        {"rate_bytes_s": float("nan")},
+        {"flip_share": 1.5},
+        {"cut_after_bytes": -1},
+    ],
 )
 def test_nonsense_is_refused(values):
     """The error names the field."""

@@ -59,12 +59,12 @@ class ProxyFaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """Check the numbers.
 
         Raises:
-            ConfigError: One is negative, or a share is above 1.
+            ConfigError: One is negative or none, or a share is above 1.
         """
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if isinstance(value, int | float) and value < 0:
-                raise ConfigError(f"{value} is negative", field=name)
+            if isinstance(value, int | float) and not value >= 0:
+                raise ConfigError(f"{value} is no amount: 0 or more", field=name)
         if self.flip_share > 1:
             raise ConfigError(f"{self.flip_share} is no share (0..1)", field="flip_share")
 
