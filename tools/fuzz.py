@@ -2,15 +2,16 @@
 
     python tools/fuzz.py [--inputs 1000000] [--target NAME ...] [--seed 1] [--jobs 2] [--seconds 0]
 
-Targets: each venue's `receive` and `receive_rest`, the WebSocket frame rules, the configuration
-file. The seeds are what the simulated venues send. A failing input is written to tests/fuzz/inputs,
-where the tests find and repeat it. Prints inputs, rejections, those above 1 ms and the slowest;
-exits with 1 on a failure or a p99.9 above 1 ms.
+Targets: each venue's `receive` and `receive_rest`, its frames through gates and books (`core`), the
+WebSocket frame rules, the configuration file. The seeds are what the simulated venues send. A
+failing input is written to tests/fuzz/inputs, where the tests find and repeat it. Prints inputs,
+rejections, those above 1 ms and the slowest; exits with 1 on a failure or a p99.9 above 1 ms.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import math
 import re
@@ -29,10 +30,15 @@ from typing import Any
 from msgspec import Struct
 
 from crossfeed.errors import ConfigError, DecodeError, ProtocolViolationError, VenueError
-from crossfeed.model.commands import Backfill, RestRequest, Want
+from crossfeed.integrity.gaps import GapLedger
+from crossfeed.model.commands import Backfill, FetchSnapshot, RestRequest, Want
 from crossfeed.model.output import Output
 from crossfeed.model.status import Stream
 from crossfeed.runtime.config import load_config
+from crossfeed.runtime.native_core import make_core
+from crossfeed.runtime.pipeline import PureCore
+from crossfeed.runtime.settings import FeedSettings
+from crossfeed.runtime.streams import StreamSet
 from crossfeed.testing.virtual import VENUES, VirtualWorld
 from crossfeed.transport.framing import FrameRules
 from crossfeed.venues.base import Codec, CodecOptions
@@ -47,10 +53,14 @@ CONFIG_SLOW_NS = (
 HANG_S = 20.0
 BODY_BYTES_MAX = 12_000
 RENEW_EVERY = 20_000
+RENEW_CORE_EVERY = 300
+WALL_NS = 1_782_000_000_000_000_000
 LOOK_EVERY = 16
+OK = 200
 TARGETS = (
     *(f"{venue}.receive" for venue in VENUES),
     *(f"{venue}.receive_rest" for venue in VENUES),
+    *(f"{venue}.core" for venue in VENUES),
     "websocket.frames",
     "config.file",
 )
@@ -107,6 +117,7 @@ class HangError(Exception):
 # ── seeds ───────────────────────────────────────────────────────────────────
 
 
+@functools.cache
 def record(venue: str) -> tuple[list[bytes], list[tuple[RestRequest, int, bytes]], list[Want]]:
     """Let a simulated venue talk; return its frames, its REST answers, and what was subscribed."""
     frames: list[bytes] = []
@@ -270,7 +281,7 @@ def drive_codec(venue: str, wants: list[Want], *, is_rest: bool) -> Drive:
         out.commands.clear()
         try:
             if not is_rest:
-                codec.receive(data, 1_782_000_000_000_000_000, 1_000, out)
+                codec.receive(data, WALL_NS, 1_000, out)
             elif context is None:
                 raise AssertionError("a body answers a request")
             elif context[0].purpose == "instruments":
@@ -284,6 +295,47 @@ def drive_codec(venue: str, wants: list[Want], *, is_rest: bool) -> Drive:
                 raise AssertionError("events left behind by a refused input") from error
             return None
         return out.events
+
+    return drive
+
+
+def drive_core(venue: str, symbols: list[str], images: dict[str, bytes]) -> Drive:
+    """Return what feeds gates and books, made anew now and then: nothing at all may be raised."""
+    instance = find_venue(venue)
+    channels = {channel.kind for channel in instance.profile.channels if not channel.needs_key}
+    kinds = [kind for kind in KINDS if kind in channels]
+    count = 0
+
+    def make() -> tuple[PureCore, StreamSet]:
+        table, options = SymbolTable(venue, instance.builtin()), CodecOptions()
+        streams = StreamSet(instance, GapLedger(), FeedSettings())
+        made = make_core(instance.make_codec(table, options), streams, "line")
+        asked = [(instance.want(kind, name, options), kind) for name in symbols for kind in kinds]
+        for want, kind in asked:
+            streams.open(want, kind, table.get(want.symbol))
+        wants = list(dict.fromkeys(want for want, _ in asked))
+        streams.line_up("line", wants, WALL_NS, 0, Output())
+        made.codec.subscribe(wants, WALL_NS)
+        return made, streams
+
+    core, streams = make()
+
+    def drive(data: bytes, context: Context | None) -> list[Any] | None:
+        nonlocal core, count, streams
+        del context
+        count += 1
+        if count % RENEW_CORE_EVERY == 0:
+            core, streams = make()
+        mono_ns = count * 20_000_000
+        refused = streams.counters.invalid
+        out = core.feed(data, WALL_NS + mono_ns, mono_ns)
+        streams.on_timer(WALL_NS + mono_ns, mono_ns, out)
+        for wanted in [c for c in out.commands if isinstance(c, FetchSnapshot)]:
+            request = core.codec.snapshot_request(wanted.symbol, wanted.epoch, wanted.attempt)
+            if request is not None and wanted.symbol in images:
+                body = images[wanted.symbol]
+                core.feed_rest(request, OK, body, WALL_NS + mono_ns, mono_ns, out)
+        return None if streams.counters.invalid > refused else out.events
 
     return drive
 
@@ -352,6 +404,10 @@ def target_of(name: str, folder: Path) -> tuple[list[Sample], Drive]:
         return [(seed, None) for seed in CONFIG_SEEDS], drive_config(folder)
     venue, _, kind = name.partition(".")
     frames, answers, wants = record(venue)
+    if kind == "core":
+        images = {a[0].symbol: a[2] for a in answers if a[0].purpose == "snapshot" and a[1] == OK}
+        symbols = sorted({want.symbol for want in wants if want.symbol})
+        return [(frame, None) for frame in frames], drive_core(venue, symbols, images)
     if kind == "receive":
         return [(frame, None) for frame in frames], drive_codec(venue, wants, is_rest=False)
     rest: list[Sample] = [

@@ -13,7 +13,7 @@ from crossfeed.testing.virtual import VENUES
 ROOT = Path(__file__).resolve().parent.parent.parent
 INPUTS = sorted((Path(__file__).parent / "inputs").glob("*.bin"))
 TARGETS = (
-    *(f"{venue}.{kind}" for venue in VENUES for kind in ("receive", "receive_rest")),
+    *(f"{venue}.{kind}" for venue in VENUES for kind in ("receive", "receive_rest", "core")),
     "websocket.frames",
     "config.file",
 )
