@@ -104,6 +104,11 @@ class Plan(Struct, frozen=True, kw_only=True):
             section=structs.replace(known, **given),
         )
 
+    def without_symbols(self) -> Plan:
+        """Return what does not change while it runs."""
+        section = structs.replace(self.section, symbols=[])
+        return structs.replace(self, symbols=(), section=section)
+
 
 def recorded_venues(file: FileConfig) -> tuple[str, ...]:
     """Return whom a file lets be recorded."""
@@ -295,14 +300,7 @@ async def run_record(options: RecordOptions) -> int:
             """Take what can change while it runs; name what cannot."""
             wanted = Plan.made(options, fresh)
             said = await run.change(wanted.symbols)
-            is_same = fresh.venues == file.venues and (
-                structs.replace(wanted, symbols=(), section=file.record)
-                == structs.replace(plan, symbols=(), section=file.record)
-            )
-            if (
-                is_same
-                and structs.replace(fresh.record, symbols=file.record.symbols) == file.record
-            ):
+            if fresh.venues == file.venues and wanted.without_symbols() == plan.without_symbols():
                 return said
             return f"{said}; venues, their settings and those of the recorder wait for a restart"
 
