@@ -216,6 +216,14 @@ def test_command_line_wins_over_the_file_over_defaults() -> None:
         planned(FILE, journal={"flush_ms": -1.0})
 
 
+def test_symbols_change_while_it_runs_the_rest_waits_for_a_restart() -> None:
+    plan = planned(FILE).without_symbols()
+    assert planned(FILE, symbols=("X/Y",)).without_symbols() == plan
+    others = ({"folder": "b"}, {"venues": ("binance",)}, {"kinds": ("book",)})
+    for change in (*others, {"journal": {"keep_days": 9.0}}):
+        assert planned(FILE, **change).without_symbols() != plan
+
+
 def test_sinks_that_cannot_work_are_refused(monkeypatch) -> None:
     monkeypatch.delenv("CROSSFEED_POSTGRES_DSN", raising=False)
     with pytest.raises(ConfigError, match="no table for book"):
