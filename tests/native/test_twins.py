@@ -15,9 +15,9 @@ SEEDS = max(int(os.environ.get("CROSSFEED_MUTANTS", "0")) // 6000, 1)
 FRAMES = min(1000 * SEEDS, 20_000)
 SHARES = {"trade": 1.0, "quote": 1.0, "depth": 2.0}
 FEEDS = [
-    Feed(venue="binance", symbols=("BTCUSDT", "ETHUSDT"), shares=SHARES, messages=600, levels=60),
+    Feed(venue="binance", symbols=("BTCUSDT", "ETHUSDT"), shares=SHARES, messages=1200, levels=60),
     Feed(venue="coinbase", symbols=("BTC-USD", "ETH-USD"), shares=SHARES, messages=600, levels=60),
-    Feed(venue="kraken", symbols=("BTC/USD", "ETH/USD"), shares=SHARES, messages=800),
+    Feed(venue="kraken", symbols=("BTC/USD", "ETH/USD"), shares=SHARES, messages=1000),
 ]
 KINDS = {
     "binance": ("trade", "book_ticker", "book", "depth"),
@@ -26,8 +26,8 @@ KINDS = {
     "kraken": ("trade", "book_ticker", "book", "ticker"),
 }
 # The last: Kraken's tickers are quotes and nothing else.
-SESSIONS = [(feed, KINDS[feed.venue]) for feed in FEEDS]
-SESSIONS += [(FEEDS[-1], ("trade", "book_ticker", "book"))]
+SESSIONS = [pytest.param(feed, KINDS[feed.venue], id=feed.venue) for feed in FEEDS]
+SESSIONS += [pytest.param(FEEDS[-1], ("trade", "book_ticker", "book"), id="kraken-quotes")]
 LAST = re.compile(rb'"u":(\d+)')
 
 
