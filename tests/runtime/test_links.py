@@ -50,3 +50,16 @@ async def test_lines_share_a_budget_where_the_venue_counts_them_together(
         lines = client._session.connections
         assert len(lines) == 2
         assert len({id(line.manager._outbox.budget) for line in lines}) == budgets
+
+
+async def test_the_deadline_of_a_connection_begins_with_its_turn(simulate, reach) -> None:
+    """Advanced Trade is connected to once a second: the second line waits for longer than that."""
+    simulator = await simulate(venues=("coinbase_advanced",), symbols=("BTC/USD",))
+    settings = reach(
+        simulator, "coinbase_advanced", lines=2, backfill="off", connect_deadline_s=0.95
+    )
+    client = VenueClient(
+        "coinbase_advanced", symbols=["BTC/USD"], kinds=["trade"], settings=settings
+    )
+    async with client:
+        assert [line.is_live for line in client._session.connections] == [True, True]

@@ -226,12 +226,22 @@ class Links:
     async def connect(self, connections: Sequence[Connection], deadline_s: float) -> None:
         """Open connections in parallel; return when all are up and subscribed.
 
+        Args:
+            connections: In the order of their turns in the venue's connect budget.
+            deadline_s: For each of them, from the moment when its turn can have come.
+
         Raises:
             CrossfeedError: The first failure, the others noted on it; a connection that failed is
                 closed.
         """
+        limits = self.venue.profile.limits
         results = await asyncio.gather(
-            *(self._open(connection, deadline_s) for connection in connections),
+            *(
+                self._open(
+                    connection, deadline_s + place // limits.connects_max * limits.connect_window_s
+                )
+                for place, connection in enumerate(connections)
+            ),
             return_exceptions=True,
         )
         failures = [result for result in results if isinstance(result, BaseException)]
