@@ -50,8 +50,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         metadata: "auto" asks the venue for its instruments (with a deadline; the built-in table
             stands in), "builtin" never asks.
         metadata_deadline_s: How long "auto" waits.
-        connect_deadline_s: How long `connect()` waits for a connection and its acknowledgements, once
-            its turn in the venue's budget of connects can have come.
+        connect_deadline_s: How long `connect()` waits for a connection and its acknowledgements,
+            once its turn in the venue's budget of connects can have come.
         strict: Whether one refused subscription makes `connect()` raise.
         backfill: "late" repairs gaps by REST and delivers the missing events when they come, "hold"
             keeps live events back meanwhile (bounded), "off" only records the gap.
