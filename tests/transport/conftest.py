@@ -241,7 +241,9 @@ class HostileServer:
         for task in list(self._tasks):
             task.cancel()
         for peer in self.peers:
-            peer.writer.transport.abort()
+            # CPython up to 3.11.4 cannot abort a TLS transport that was closed twice: it is over.
+            with contextlib.suppress(AttributeError):
+                peer.writer.transport.abort()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DEADLINE_S)
         await self._server.wait_closed()
