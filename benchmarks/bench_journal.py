@@ -1,6 +1,6 @@
 """What does recording cost, what does it lose, and how fast does it play?
 
-    python benchmarks/bench_journal.py             # about a minute
+    python benchmarks/bench_journal.py             # about two minutes
     python benchmarks/bench_journal.py --kills     # and 200 times kill -9 under load, minutes more
     chrt -f 5 python benchmarks/bench_journal.py   # Linux, root: percentiles beside other work
 
@@ -8,12 +8,15 @@ Frames are those of `crossfeed bench` (Binance: trades, quotes, books; from one 
 that of the thread concerned, which other work on the machine hardly touches; wall time and
 percentiles are of this machine at this load, which is printed beside.
 
-The live path is measured in pairs: the same frames, offered at the same rate, with and without a
-recorder, in turns; each latency is from the moment a frame was due to the end of its handler.
+The live path is measured in turns: the same frames, offered at the same rate, without a recorder,
+without one again (how far two equal things are apart here), and with one. Each latency is from the
+moment a frame was due to the end of its handler.
 """
 
 import argparse
 import os
+import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from crossfeed.cli.bench.tapes import Feed, Tape, make_tape
 from crossfeed.clients.replay import Replay
@@ -33,7 +37,7 @@ from crossfeed.model.commands import RestRequest, Want
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.player import Player, PlayerHooks
-from crossfeed.runtime.recording import FeedTap
+from crossfeed.runtime.recording import FeedTap, journal_queue
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.binance import VENUE
 from crossfeed.venues.symbols import SymbolTable
@@ -58,7 +62,8 @@ class Recording:
     """A journal of one Binance line, written as the session writes it."""
 
     def __init__(self, folder: str, tape: Tape, options: JournalOptions | None = None) -> None:
-        self.writer = JournalWriter(folder, options or JournalOptions(), clock=SystemClock())
+        clock = SystemClock()
+        self.writer = JournalWriter(folder, options, clock=clock, make_queue=journal_queue())
         self.writer.start()
         self.tap = FeedTap(self.writer.intake, VENUE.name, SystemClock())
         self.tap.configured(VENUE.name, FeedSettings(backfill="off", price_band=0.0))
@@ -155,6 +160,14 @@ def measure_codecs(frames: list[bytes]) -> None:
         per_frame(f"{codec.name.lower()}: inflate", ended - between, len(frames))
 
 
+class Round(NamedTuple):
+    """What one round of the live path took, us."""
+
+    p50_us: float
+    p99_us: float
+    cpu_us: float
+
+
 class _Path(PlayerHooks):
     """A feed made from the recorded steps: the live way of a message without a socket."""
 
@@ -163,44 +176,66 @@ class _Path(PlayerHooks):
         self.on_event = router.publish  # type: ignore[method-assign]
 
 
-def measure_live(folder: str, tape: Tape, frames: list[bytes], rate: int, rounds: int) -> None:
-    """Compare the live path with and without a recorder, in turns."""
+WITHOUT, CONTROL, RECORDED = "without", "without, again", "with a recorder"
+
+
+def live_round(
+    folder: str, tape: Tape, frames: list[bytes], rate: int, *, is_recorded: bool
+) -> Round:
+    """Offer the frames to a feed made from the recorded steps, with a recorder before it or not."""
     seen = [0]
 
     def handle(_event: object) -> None:
         seen[0] += 1
 
-    found: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
-    for number in range(rounds * 2):
-        is_recorded = bool(number % 2)
-        recording = Recording(f"{folder}/live-{number}", tape)
-        recording.close()
-        router = Router()
-        router.subscribe("*", "*", handle)
-        player = Player(recording.writer.folder, _Path(router))
-        for block in player.blocks():
-            player.play_all(block)
-        take = player.feeds[VENUE.name].way(LINE, router)
-        latencies: list[int] = []
-        if is_recorded:
-            again = Recording(f"{folder}/taped-{number}", tape)
-            spent_ns = offer(frames, again.tap.frames(LINE, take), rate, latencies)
-            again.close()
-            assert again.writer.stats().lost_records == 0
-        else:
-            spent_ns = offer(frames, take, rate, latencies)
-        latencies.sort()
-        at = (latencies[len(latencies) * share // 1000] / 1000 for share in (500, 990))
-        found[is_recorded].append((*at, spent_ns / len(frames) / 1000))
+    recording = Recording(f"{folder}/steps", tape)
+    recording.close()
+    router = Router()
+    router.subscribe("*", "*", handle)
+    player = Player(recording.writer.folder, _Path(router))
+    for block in player.blocks():
+        player.play_all(block)
+    take = player.feeds[VENUE.name].way(LINE, router)
+    latencies: list[int] = []
+    if is_recorded:
+        again = Recording(f"{folder}/taped", tape)
+        spent_ns = offer(frames, again.tap.frames(LINE, take), rate, latencies)
+        again.close()
+        assert again.writer.stats().lost_records == 0
+    else:
+        spent_ns = offer(frames, take, rate, latencies)
     assert seen[0] > 0
-    print(f"live path at {rate:,} frames/s, {rounds} rounds each: median (least) of the rounds")
-    for is_recorded, figures in found.items():
+    latencies.sort()
+    p50, p99 = (latencies[len(latencies) * share // 1000] / 1000 for share in (500, 990))
+    return Round(p50, p99, spent_ns / len(frames) / 1000)
+
+
+def measure_live(folder: str, tape: Tape, frames: list[bytes], rate: int, rounds: int) -> None:
+    """Compare the live path with and without a recorder, in turns, and with itself."""
+    chance, found = random.Random(1), dict[str, list[Round]]()
+    for number in range(rounds):
+        names = [WITHOUT, CONTROL, RECORDED]
+        chance.shuffle(names)
+        for name in names:
+            own = f"{folder}/live-{number}-{name.replace(' ', '-')}"
+            Path(own).mkdir()
+            figures = live_round(own, tape, frames, rate, is_recorded=name == RECORDED)
+            found.setdefault(name, []).append(figures)
+            shutil.rmtree(own)
+    print(f"live path at {rate:,} frames/s, {rounds} rounds each: median (least) of the rounds;")
+    print("  difference of p99 from the first of the same turn: median, and where 95 % of it lie")
+    for name in (WITHOUT, CONTROL, RECORDED):
         p50, p99, cpu = (
             f"{statistics.median(each):.1f} ({min(each):.1f})"
-            for each in zip(*figures, strict=True)
+            for each in zip(*found[name], strict=True)
         )
-        name = "with a recorder" if is_recorded else "without"
         print(f"  {name:<16} p50 {p50} us   p99 {p99} us   {cpu} us CPU a frame in the loop")
+        if name != WITHOUT:
+            pairs = zip(found[name], found[WITHOUT], strict=True)
+            apart = [one.p99_us - other.p99_us for one, other in pairs]
+            drawn = sorted(statistics.median(chance.choices(apart, k=rounds)) for _ in range(2000))
+            middle = f"{statistics.median(apart):+.1f} us"
+            print(f"{'':<18} p99 {middle} [{drawn[50]:+.1f}, {drawn[-50]:+.1f}]")
 
 
 def measure_replay(folder: str, tape: Tape, frames: list[bytes]) -> None:
@@ -242,7 +277,7 @@ def main() -> int:
     )
     parser.add_argument("--frames", type=int, default=500_000)
     parser.add_argument("--rate", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--kills", action="store_true")
     options = parser.parse_args()
     feed = Feed(venue="binance", symbols=(SYMBOL,), shares=SHARES, messages=options.frames)

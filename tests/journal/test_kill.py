@@ -23,12 +23,13 @@ import mmap, struct, sys, threading, time
 from crossfeed.journal.options import JournalOptions
 from crossfeed.journal.writer import JournalWriter
 from crossfeed.runtime.clock import SystemClock
+from crossfeed.runtime.recording import journal_queue
 
 folder, board, rate = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with open(board, "r+b") as file:
     shared = mmap.mmap(file.fileno(), 16)
 options = JournalOptions(segment_bytes=1 << 20, fsync_s=0.2)
-writer = JournalWriter(folder, options, clock=SystemClock())
+writer = JournalWriter(folder, options, clock=SystemClock(), make_queue=journal_queue())
 writer.start()
 put, note, pause = writer.intake.put_frame, struct.Struct("<QQ").pack_into, threading.Event()
 number = struct.unpack_from("<Q", shared, 0)[0]

@@ -66,6 +66,17 @@ def test_what_is_put_is_read_and_sealed(make_writer, folder):
     assert stats.bytes_out == sum(segment.bytes for segment in journal.segments())
 
 
+def test_the_most_that_waited_is_told(make_writer):
+    writer = make_writer(flush_ms=60_000.0)
+    for number in range(100):
+        assert writer.intake.put_frame(1, SOURCE, b"payload %08d" % number, 1_000 + number, 0)
+    waiting = writer.intake.waiting_bytes
+    assert waiting > 100 * len("payload 00000000")
+    assert writer.close()
+    stats = writer.stats()
+    assert (stats.queue_bytes_max, stats.queue_bytes) == (waiting, 0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
 def test_the_writers_thread_lets_the_feeds_loop_go_first(make_writer):
     writer = make_writer()

@@ -14,7 +14,7 @@ from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import REDACTED, RecordKind
 from crossfeed.journal.writer import JournalWriter
 from crossfeed.runtime.clock import SystemClock
-from crossfeed.runtime.recording import FeedTap, Recorder
+from crossfeed.runtime.recording import FeedTap, Recorder, journal_queue
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.simulator import Simulator
 from crossfeed.testing.journal import FaultyFiles
@@ -22,15 +22,19 @@ from crossfeed.testing.journal import FaultyFiles
 SECRET = "k3y-that-must-not-be-seen"
 
 
+def make_intake():
+    return Intake(1 << 20, 1 << 15, SystemClock(), journal_queue())
+
+
 def taken(intake):
-    parts = []
-    intake.take(parts, 1 << 30, lambda item: item.record)
-    return parts
+    """Return what waits, a state or a piece of records at a time."""
+    items = list(iter(intake.take, None))
+    return [item[0] if isinstance(item, tuple) else item.record for item in items]
 
 
 def test_credentials_reach_no_record():
     """Settings are masked, and frames that may be signed are noted without their content."""
-    intake = Intake(1 << 20, SystemClock())
+    intake = make_intake()
     tap = FeedTap(intake, "coinbase_advanced", SystemClock())
     tap.configured("coinbase_advanced", FeedSettings(api_key=SECRET, api_secret=SECRET))
     tap.sent("line", SECRET.encode())
@@ -57,7 +61,7 @@ async def test_second_recorder_is_refused(tmp_path):
 
 async def test_answers_too_long_for_a_record_leave_a_note(monkeypatch):
     monkeypatch.setattr("crossfeed.runtime.recording.RECORD_BYTES_MAX", 500)
-    intake = Intake(1 << 20, SystemClock())
+    intake = make_intake()
     tap = FeedTap(intake, "kraken", SystemClock())
     from crossfeed.model.commands import RestRequest
 

@@ -23,6 +23,7 @@ __all__ = [
     "encode_record",
     "join_body",
     "split_body",
+    "wall_of",
 ]
 
 RECORD_BYTES_MAX: Final = 48 << 20
@@ -37,6 +38,8 @@ _HEAD: Final = Layout("<BBHIqq")
 HEAD_BYTES: Final = _HEAD.size
 _pack = _HEAD.pack
 _BODY: Final = Layout("<I")
+_stamp: Final = Layout("<q").unpack_from
+_WALL_AT: Final = 8
 
 
 class RecordKind(IntEnum):
@@ -153,6 +156,11 @@ def encode_json(
     """Encode a record with a JSON payload."""
     payload = msgspec.json.encode(value)
     return encode_record(kind, source, payload, wall_ns, mono_ns, flags)
+
+
+def wall_of(record: bytes) -> int:
+    """Return the wall time of an encoded record, ns."""
+    return int(_stamp(record, _WALL_AT)[0])
 
 
 def join_body(meta: object, body: bytes) -> bytes:

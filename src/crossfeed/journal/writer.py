@@ -26,10 +26,11 @@ from crossfeed.journal.compression import codec_named
 from crossfeed.journal.files import Files, said
 from crossfeed.journal.folder import last_number
 from crossfeed.journal.format import SegmentHead
-from crossfeed.journal.intake import Intake, StateRecord, wall_of
+from crossfeed.journal.intake import Intake
 from crossfeed.journal.lock import FolderLock
 from crossfeed.journal.options import JournalOptions
-from crossfeed.journal.records import REPEATED, Loss, RecordKind, encode_json
+from crossfeed.journal.queue import MakeQueue, Piece, RecordQueue, StateRecord
+from crossfeed.journal.records import REPEATED, Loss, RecordKind, encode_json, wall_of
 from crossfeed.journal.recovery import Recovered, recover_folder
 from crossfeed.journal.retention import retire
 from crossfeed.journal.segment_out import SegmentOut
@@ -60,6 +61,7 @@ class JournalWriter:
         options: Limits, windows, retention.
         clock: Source of time.
         files: The file system; tests give a failing one.
+        make_queue: The queue of the intake.
 
     Attributes:
         intake: Where records are put.
@@ -74,11 +76,13 @@ class JournalWriter:
         *,
         clock: Clock,
         files: Files | None = None,
+        make_queue: MakeQueue = RecordQueue,
     ) -> None:
         """Prepare; nothing is touched."""
         self.folder = str(Path(folder).absolute())
         self.options = options or JournalOptions()
-        self.intake = Intake(self.options.queue_bytes, clock)
+        limit_bytes, block_bytes = self.options.queue_bytes, self.options.block_bytes
+        self.intake = Intake(limit_bytes, block_bytes, clock, make_queue)
         self.recovered: list[Recovered] = []
         self.failure: BaseException | None = None
         self._clock = clock
@@ -90,7 +94,7 @@ class JournalWriter:
         self._segment: SegmentOut | None = None
         self._number = 0
         self._begun_mono_ns = 0
-        self._pending: tuple[bytes, int, int, int] | None = None
+        self._pending: Piece | None = None
         self._noted: list[bytes] = []
         self._failures = 0
         self._failed: OSError | JournalError | None = None
@@ -98,7 +102,7 @@ class JournalWriter:
         self._sync_at_ns = 0
         self._is_syncing = False
         self._durable_ns = 0
-        self._records = self._bytes_in = self._closed_bytes = 0
+        self._records = self._bytes_in = self._closed_bytes = self._waiting_bytes_max = 0
         self._segments = self._retired = self._losses = 0
         self._broken: deque[SegmentOut] = deque()
         self._wake = threading.Event()
@@ -197,11 +201,13 @@ class JournalWriter:
         if self._segment is None and not self._reopen():
             return
         self._check_segment()
-        while self._pending is not None or self._noted or self.intake:
-            if self._segment is None:
-                return
+        # Most waits just before it is taken: the data path need not look.
+        self._waiting_bytes_max = max(self._waiting_bytes_max, self.intake.waiting_bytes)
+        while self._segment is not None:
             if self._pending is None:
                 self._pending = self._take()
+            if self._pending is None:
+                break
             if not self._write(self._pending):
                 return
             self._pending = None
@@ -209,11 +215,22 @@ class JournalWriter:
             _let_others_run()
         self._sync_if_due()
 
-    def _take(self) -> tuple[bytes, int, int, int]:
-        """Take a block's worth of records: bytes, count, first and last wall time."""
-        parts, self._noted = self._noted, []
-        self.intake.take(parts, self.options.block_bytes, self._remember)
-        return b"".join(parts), len(parts), wall_of(parts[0]), wall_of(parts[-1])
+    def _take(self) -> Piece | None:
+        """Take a block's worth of records, None if nothing waits."""
+        pieces, self._noted = [_alone(record) for record in self._noted], []
+        size = sum(len(piece[0]) for piece in pieces)
+        while size < self.options.block_bytes:
+            found = self.intake.take()
+            if found is None:
+                break
+            if isinstance(found, StateRecord):
+                found = _alone(self._remember(found))
+            pieces.append(found)
+            size += len(found[0])
+        if len(pieces) <= 1:
+            return pieces[0] if pieces else None
+        raws, counts, first_ns, last_ns = zip(*pieces, strict=True)
+        return b"".join(raws), sum(counts), first_ns[0], last_ns[-1]
 
     def _remember(self, item: StateRecord) -> bytes:
         """Keep the state that the next segment must begin with."""
@@ -227,7 +244,7 @@ class JournalWriter:
             self._state[item.owner, item.key] = repeated
         return item.record
 
-    def _write(self, block: tuple[bytes, int, int, int]) -> bool:
+    def _write(self, block: Piece) -> bool:
         """Write one block; False (and the block is kept) if the disk fails."""
         segment = self._segment
         assert segment is not None
@@ -262,8 +279,7 @@ class JournalWriter:
         try:
             self._files.sync_folder(self.folder)
             for record in self._state.values():
-                wall_ns = wall_of(record)
-                segment.append(record, 1, wall_ns, wall_ns)
+                segment.append(*_alone(record))
                 self._records += 1
         except OSError:
             segment.abandon()
@@ -435,7 +451,9 @@ class JournalWriter:
             segments=self._segments,
             segment="" if segment is None else Path(segment.path).name,
             queue_bytes=intake.waiting_bytes,
-            queue_bytes_max=max(intake.waiting_bytes_max, intake.waiting_bytes),
+            queue_bytes_max=max(
+                self._waiting_bytes_max, intake.waiting_bytes_max, intake.waiting_bytes
+            ),
             lost_records=intake.lost_records + left,
             lost_bytes=intake.lost_bytes + left_bytes,
             losses=intake.losses + self._losses,
@@ -444,6 +462,12 @@ class JournalWriter:
             durable_ns=self._durable_ns,
             retired=self._retired,
         )
+
+
+def _alone(record: bytes) -> Piece:
+    """Return a record as a piece of its own."""
+    wall_ns = wall_of(record)
+    return record, 1, wall_ns, wall_ns
 
 
 def _step_back() -> None:

@@ -6,7 +6,7 @@ before it is made, so that `replay` can make the same calls in the same order an
 events. What the pure half gives back (events, commands) is not recorded: it follows.
 
 ```
- socket ─► tap (here) ─► core.feed ─► ...        tap: one append to a queue, 0.8 us a frame;
+ socket ─► tap (here) ─► core.feed ─► ...        tap: one append to a queue, 0.2 us a frame;
                                                  no recorder: nothing at all on this way
 ```
 """
@@ -23,6 +23,7 @@ from crossfeed.errors import JournalError
 from crossfeed.integrity.gaps import GapLedger
 from crossfeed.journal.intake import Intake
 from crossfeed.journal.options import JournalOptions
+from crossfeed.journal.queue import MakeQueue, RecordQueue
 from crossfeed.journal.records import (
     RECORD_BYTES_MAX,
     REDACTED,
@@ -39,12 +40,13 @@ from crossfeed.model.instrument import Instrument
 from crossfeed.model.output import Output
 from crossfeed.model.ports import Clock
 from crossfeed.runtime.clock import SystemClock
+from crossfeed.runtime.core_choice import compiled_modules
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.runtime.streams import StreamSet
 from crossfeed.transport.listener import OnFrame
 from crossfeed.venues.base import Venue
 
-__all__ = ["FeedTap", "Recorder", "TappedStreams", "make_streams"]
+__all__ = ["FeedTap", "Recorder", "TappedStreams", "journal_queue", "make_streams"]
 
 CLOSE_DEADLINE_S: Final = 5.0
 SOURCE_BYTES_MAX: Final = 255
@@ -298,6 +300,12 @@ def make_streams(
     return TappedStreams(venue, ledger, settings, tap)
 
 
+def journal_queue() -> MakeQueue:
+    """Return what makes the queue of a journal: compiled where the core is."""
+    native = compiled_modules()
+    return RecordQueue if native is None else native.queue.RecordQueue
+
+
 class Recorder:
     """Records any number of clients into one journal.
 
@@ -328,7 +336,7 @@ class Recorder:
     ) -> None:
         """Prepare; nothing is touched."""
         self._clock = clock or SystemClock()
-        self.writer = JournalWriter(folder, options, clock=self._clock)
+        self.writer = JournalWriter(folder, options, clock=self._clock, make_queue=journal_queue())
         self._names: set[str] = set()
 
     def __repr__(self) -> str:
