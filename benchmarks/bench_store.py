@@ -20,7 +20,7 @@ import numpy as np
 from bench_journal import LINE, SHARES, SYMBOL, Recording, offer
 
 from crossfeed.cli.bench.tapes import Feed, make_tape
-from crossfeed.cli.compact import Compaction, rare_collections
+from crossfeed.cli.compact import Compaction, open_writer, rare_collections
 from crossfeed.journal.options import JournalOptions
 from crossfeed.store import StoreWriter
 from crossfeed.store.columns import Rows
@@ -87,7 +87,7 @@ def compacting(root: Path) -> None:
         events = events_of(kind)
         best = (1e9, 1e9)
         for number in range(ROUNDS):
-            with StoreWriter(root / f"{kind}{number}") as writer:
+            with open_writer(root / f"{kind}{number}") as writer:
                 cpu, wall, commit = measured(lambda: writer.write("run", events))  # noqa: B023
             best = min(best, (cpu, wall))
             shutil.rmtree(root / f"{kind}{number}")
@@ -108,7 +108,7 @@ def whole_way(root: Path) -> None:
     runs: list[tuple[float, float, int]] = []
     for number in range(ROUNDS):
         compaction = Compaction(root / "journal")
-        with StoreWriter(root / f"whole{number}") as writer, rare_collections():
+        with open_writer(root / f"whole{number}") as writer, rare_collections():
             cpu, wall, _ = measured(lambda: list(compaction.run(writer)))  # noqa: B023
         runs.append((cpu, wall, sum(commit.rows for commit in compaction.commits)))
         shutil.rmtree(root / f"whole{number}")

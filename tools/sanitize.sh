@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the compiled modules with the address and undefined-behaviour sanitizers into build/sanitized
-# and runs their tests with it: samples, recordings, mutants, ladders, queues. Linux with gcc.
+# and runs their tests with it: samples, recordings, mutants, ladders, queues, columns. Linux with gcc.
 set -eu
 cd "$(dirname "$0")/.."
 python="${VENV:-.venv}/bin/python"
@@ -16,4 +16,4 @@ LDFLAGS="-fsanitize=address,undefined" CROSSFEED_NATIVE=require \
 # the place of Python's own pools every object is a block of its own, with a guarded end.
 ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH="$target" CROSSFEED_MUTANTS="${MUTANTS:-20000}" \
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-    "$python" -m pytest tests/native tests/journal/test_queue.py --ignore=tests/native/test_guard.py -q -p no:randomly -p no:xdist --timeout=0 -o addopts="-ra --import-mode=importlib" "$@"
+    "$python" -m pytest tests/native tests/journal/test_queue.py tests/store/test_batch.py --ignore=tests/native/test_guard.py -q -p no:randomly -p no:xdist --timeout=0 -o addopts="-ra --import-mode=importlib" "$@"

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from crossfeed.runtime.core_choice import compiled_modules
 from crossfeed.store import StoreWriter
+from crossfeed.store.batch import AttributeReader
 from crossfeed.store.query import Store
 
 pytest.importorskip("pyarrow")
@@ -18,13 +20,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "history"
 
 
+@pytest.fixture(params=["pure", "compiled"])
+def reader(request: pytest.FixtureRequest) -> AttributeReader | None:
+    """Return what reads attributes: Python alone, or the compiled reader before it."""
+    if request.param == "pure":
+        return None
+    native = compiled_modules()
+    if native is None:
+        pytest.skip("the compiled core is not in use")
+    compiled: AttributeReader = native.columns
+    return compiled
+
+
 @pytest.fixture
-def fill(folder: Path) -> Iterator[Callable[..., Store]]:
+def fill(folder: Path, reader: AttributeReader | None) -> Iterator[Callable[..., Store]]:
     """Return a function that stores events under a source and opens the store."""
     opened: list[Store] = []
 
     def filled(*events: object, source: str = "run-1") -> Store:
-        with StoreWriter(folder) as writer:
+        with StoreWriter(folder, reader=reader) as writer:
             writer.write(source, events)
         opened.append(Store(folder))
         return opened[-1]

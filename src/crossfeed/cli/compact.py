@@ -21,6 +21,7 @@ from crossfeed.journal.reader import Journal
 from crossfeed.journal.records import Record, RecordKind
 from crossfeed.model.events import BookDelta, BookSnapshot, DepthDelta, MarketData
 from crossfeed.model.instrument import Instrument
+from crossfeed.runtime.core_choice import compiled_modules
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.player import Player, PlayerHooks
 from crossfeed.runtime.replay import FeedReplay
@@ -28,7 +29,7 @@ from crossfeed.store.depth import DepthCut
 from crossfeed.store.merge import MergePlan, merge, plan_merges
 from crossfeed.store.writer import Commit, SourceWriter, StoreWriter
 
-__all__ = ["Compaction", "rare_collections", "run_compact"]
+__all__ = ["Compaction", "open_writer", "rare_collections", "run_compact"]
 
 
 LOOK_S: Final = 5.0
@@ -288,7 +289,7 @@ def _compact(
     compaction: Compaction, store: Path, plans: list[MergePlan], *, is_merging: bool
 ) -> None:
     """Store what is missing, then join small files; add what was joined to `plans`."""
-    with StoreWriter(store) as writer, rare_collections():
+    with open_writer(store) as writer, rare_collections():
         if total := compaction.look(writer):
             with progress_bar("compacting", "segments", total) as set_done:
                 for _ in compaction.run(writer, set_done):
@@ -301,6 +302,17 @@ def _compact(
                     merge(writer, plan)
                     plans.append(plan)
                     set_done(count, len(todo))
+
+
+def open_writer(store: Path) -> StoreWriter:
+    """Return the writer of a store, with compiled columns where the core is compiled.
+
+    Raises:
+        StoreError: Another process writes it, or it cannot be written or read.
+        ConfigError: pyarrow or numpy is not installed.
+    """
+    native = compiled_modules()
+    return StoreWriter(store, reader=None if native is None else native.columns)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ SWITCH = "CROSSFEED_PURE"
 """Environment variable that leaves the compiled core out when it is set to anything."""
 CORE_MODULES = (
     "_ladder", "_tables", "_names", "_rows", "_events", "_routes", "_parser", "_engine", "_states",
-    "_books", "_cells", "_step", "_path", "_queue",
+    "_books", "_cells", "_step", "_path", "_queue", "_columns",
 )  # fmt: skip
 """All of them or none: each knows the classes of those before it from the inside."""
 

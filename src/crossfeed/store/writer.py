@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from crossfeed.errors import StoreError
 from crossfeed.model.events import BookDelta, BookSnapshot, DepthDelta, MarketData
 from crossfeed.model.instrument import Instrument
+from crossfeed.store.batch import AttributeReader
 from crossfeed.store.columns import KIND_OF, Rows, rows_of, take
 from crossfeed.store.layout import (
     Commit,
@@ -68,6 +69,7 @@ class StoreWriter:
         *,
         rows_held_max: int = ROWS_HELD_MAX,
         grace_s: float = GRACE_S,
+        reader: AttributeReader | None = None,
     ) -> None:
         """Lock the store, making it if need be, and sweep leftovers.
 
@@ -75,6 +77,7 @@ class StoreWriter:
             path: The store.
             rows_held_max: Rows kept in memory before they go to staged files.
             grace_s: How long files stay that a merge has replaced, for readers at work.
+            reader: Reads attributes of events faster than Python.
 
         Raises:
             StoreError: Another process writes it, or it cannot be written or read.
@@ -85,6 +88,7 @@ class StoreWriter:
         self.root = Path(path)
         self.rows_held_max = rows_held_max
         self.grace_s = grace_s
+        self.reader = reader
         with _told(self.root):
             (self.root / "commits").mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.root / "store.lock")
@@ -299,7 +303,7 @@ class SourceWriter:
                 self._left_out[venue] = self._left_out.get(venue, 0) + len(events)
             else:
                 key = (kind, venue, symbol)
-                rows = rows_of(kind, events, self._scales.get(key, {}))
+                rows = rows_of(kind, events, self._scales.get(key, {}), self._store.reader)
                 if kind == "books":
                     done = self._events.get(key, 0)
                     rows.columns["event"] += done
