@@ -18,7 +18,7 @@ from crossfeed.errors import (
 )
 from crossfeed.journal.folder import list_segments
 from crossfeed.journal.reader import Journal
-from crossfeed.journal.records import RecordKind
+from crossfeed.journal.records import RecordKind, decode_records
 from crossfeed.runtime.delivery import DeliveryMode
 from crossfeed.testing.clock import ManualClock
 
@@ -46,6 +46,16 @@ def test_replay_refuses_what_could_bring_nothing(tmp_path):
         replay.on_update(print)
     with pytest.raises(UnsupportedChannelError, match="'depth' is not aggregated"):
         Replay(tmp_path, aggregator=True).on_update(print, "depth")
+
+
+def test_blocks_are_played_alike_by_python_and_compiled(live, prints, monkeypatch):
+    """Events, values and times are those of records decoded one by one."""
+    fast = played(live.folder, prints)
+    monkeypatch.setattr("crossfeed.runtime.player._decoder", lambda: decode_records)
+    slow = played(live.folder, prints)
+    assert fast[0]
+    assert fast[:2] == slow[:2]
+    assert fast[2].stats() == slow[2].stats()
 
 
 def test_replay_takes_decorators_as_a_client_does(calm):

@@ -36,7 +36,6 @@ LOOK_S: Final = 5.0
 NAMED_MAX: Final = 5
 TOLD_BLOCKS: Final = 64
 COLLECT_OBJECTS: Final = 100_000
-INSTRUMENTS: Final = int(RecordKind.INSTRUMENTS)
 _BOOKS: Final = frozenset({BookDelta, BookSnapshot, DepthDelta})
 _IMAGES: Final = frozenset({BookSnapshot})
 
@@ -187,7 +186,6 @@ class Compaction(PlayerHooks):
                         begun = store.begin(by_number[number].source)
                         writing = stack.enter_context(begun)
                 self._player.play_all(block)
-                self._learn(block)
                 self._complete()
                 if writing is not None:
                     writing.add(self._held)
@@ -223,16 +221,13 @@ class Compaction(PlayerHooks):
             place -= 1
         return self.segments[place].number
 
-    def _learn(self, block: Sequence[Record]) -> None:
-        """Note the instruments that a block names."""
-        for record in block:
-            if record.kind != INSTRUMENTS:
-                continue
-            try:
+    def on_rare(self, record: Record) -> None:
+        """Note the instruments that a record names."""
+        if record.kind == RecordKind.INSTRUMENTS:
+            # What cannot be read is counted by the player.
+            with contextlib.suppress(CrossfeedError, msgspec.ValidationError):
                 listed = msgspec.convert(record.json().get("instruments", []), list[Instrument])
-            except (CrossfeedError, msgspec.ValidationError):
-                continue  # the player has counted it
-            self._instruments |= {(each.venue, each.symbol): each for each in listed}
+                self._instruments |= {(each.venue, each.symbol): each for each in listed}
 
     def _finish(self, writing: SourceWriter, stack: ExitStack, number: int) -> int:
         writing.flush()

@@ -14,7 +14,7 @@ there yet. Memory is bounded by one block, whatever the file holds.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -33,7 +33,7 @@ from crossfeed.journal.format import (
     parse_block_head,
     parse_head,
 )
-from crossfeed.journal.records import Loss, Record, RecordKind, decode_records
+from crossfeed.journal.records import Decode, Loss, Record, RecordKind, decode_records
 
 __all__ = ["Damage", "Journal", "SegmentReader", "present_path", "read_loss"]
 
@@ -85,9 +85,10 @@ class SegmentReader:
         UnsupportedVersionError: A later format.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, decode: Decode = decode_records) -> None:
         """Open the file and read its head."""
         self.path = str(path)
+        self._decode = decode
         self.damages: list[Damage] = []
         self.is_complete = False
         self.good_end = 0
@@ -140,7 +141,7 @@ class SegmentReader:
         if len(self.damages) < DAMAGES_MAX:
             self.damages.append(Damage(self.path, offset, length, reason, self.met_ns))
 
-    def grown(self) -> Iterator[list[Record]]:
+    def grown(self) -> Iterator[Sequence[Record]]:
         """Yield the whole blocks after the last one given out: the file is still being written.
 
         Ends, to be called again later, where the next block is not whole yet. It looks for nothing
@@ -157,7 +158,7 @@ class SegmentReader:
             self._accept(head, at, block)
             yield block
 
-    def blocks(self, start_ns: int = 0) -> Iterator[list[Record]]:
+    def blocks(self, start_ns: int = 0) -> Iterator[Sequence[Record]]:
         """Yield the records of each whole block; damage is skipped and noted.
 
         Called after `grown`, it goes on where that ended.
@@ -191,7 +192,7 @@ class SegmentReader:
         if not self.is_complete and not (self.damages and self.damages[-1].reason == "torn tail"):
             self._note(self.good_end, 0, "unsealed")
 
-    def _accept(self, head: BlockHead, at: int, block: list[Record]) -> int:
+    def _accept(self, head: BlockHead, at: int, block: Sequence[Record]) -> int:
         """Count a whole block; return where the next one begins."""
         self._next_number = head.number + 1
         self.good_end = at + BLOCK_HEAD_BYTES + head.stored_bytes
@@ -221,7 +222,7 @@ class SegmentReader:
         block = self._open(head, last)
         return block[-1].wall_ns if block else head.wall_ns
 
-    def _open(self, head: BlockHead, at: int) -> list[Record] | None:
+    def _open(self, head: BlockHead, at: int) -> Sequence[Record] | None:
         stored = self._read(at + BLOCK_HEAD_BYTES, head.stored_bytes)
         where = self.path
         try:
@@ -229,7 +230,7 @@ class SegmentReader:
             if len(self._names) > NAMES_MAX:
                 self._names.clear()
             self.rare = []
-            return decode_records(raw, head.records, self._names, where, self.rare)
+            return self._decode(raw, head.records, self._names, where, self.rare)
         except CorruptRecordError:
             return None
 
@@ -277,9 +278,10 @@ class Journal:
         losses: What the journal itself says it lacks, as met by the last `records()`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, decode: Decode = decode_records) -> None:
         """Name the folder; nothing is opened."""
         self.folder = Path(folder)
+        self._decode = decode
         self.damages: list[Damage] = []
         self.losses: list[Loss] = []
         self._number = self._last_ns = 0
@@ -358,7 +360,7 @@ class Journal:
 
     def blocks(
         self, *, first_segment: int = 0, last_segment: int = NS_MAX, is_followed: bool = False
-    ) -> Iterator[tuple[SegmentReader | None, list[Record]]]:
+    ) -> Iterator[tuple[SegmentReader | None, Sequence[Record]]]:
         """Yield each block's records with the reader of their segment; see `records`.
 
         Args:
@@ -384,10 +386,10 @@ class Journal:
 
     def _segment(
         self, segment: SegmentFile, *, is_followed: bool
-    ) -> Iterator[tuple[SegmentReader | None, list[Record]]]:
+    ) -> Iterator[tuple[SegmentReader | None, Sequence[Record]]]:
         """Yield the blocks of one segment; if it is followed, wait for its end or a later one."""
         try:
-            reader = SegmentReader(present_path(segment))
+            reader = SegmentReader(present_path(segment), self._decode)
         except CorruptRecordError:
             self._join(segment.number, 0)
             self.damages.append(Damage(segment.path, 0, segment.bytes, "head", self._last_ns))

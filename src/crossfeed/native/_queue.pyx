@@ -12,6 +12,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Malloc, PyMem_Free
 from libc.string cimport memcpy
 
+from crossfeed.native._records cimport HEAD_BYTES, Head
+
 import sys
 from collections import deque
 
@@ -21,18 +23,8 @@ if sys.byteorder != "little":
 __all__ = ["RecordQueue"]
 
 cdef enum:
-    HEAD_BYTES = 24
     WALL_AT = 8
     ITEM_BYTES = 48
-
-
-cdef packed struct Head:        # little-endian: see `crossfeed.journal.records`
-    unsigned char kind
-    unsigned char name_bytes
-    unsigned short flags
-    unsigned int payload_bytes
-    long long wall_ns
-    long long mono_ns
 
 
 @cython.final

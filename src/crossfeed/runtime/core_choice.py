@@ -14,6 +14,7 @@ from msgspec import Struct
 
 __all__ = [
     "CoreChoice",
+    "PlayerState",
     "SubscriptionState",
     "WatchedDict",
     "active_core",
@@ -25,7 +26,7 @@ SWITCH = "CROSSFEED_PURE"
 """Environment variable that leaves the compiled core out when it is set to anything."""
 CORE_MODULES = (
     "_ladder", "_tables", "_names", "_rows", "_events", "_routes", "_parser", "_engine", "_states",
-    "_books", "_cells", "_step", "_path", "_queue", "_columns",
+    "_books", "_cells", "_step", "_path", "_queue", "_columns", "_blocks",
 )  # fmt: skip
 """All of them or none: each knows the classes of those before it from the inside."""
 
@@ -97,10 +98,12 @@ def listener_factory() -> Callable[[Any], Any] | None:
     return None if hook is None else hook.FrameListener
 
 
-# What the delivery of every event touches: chosen once, since classes are made of it.
+# What every event's delivery and every frame's playing touch: chosen once, classes are made of it.
 _native: Final = compiled_modules()
 if TYPE_CHECKING:
     SubscriptionState = object
+    PlayerState = object
 else:
     SubscriptionState = object if _native is None else _native.states.SubscriptionState
+    PlayerState = object if _native is None else _native.blocks.PlayerState
 WatchedDict: Final[type[dict[Any, Any]]] = dict if _native is None else _native.states.WatchedDict

@@ -26,10 +26,10 @@ class _Source:
 
     def __init__(self, player: Player, first_segment: int, *, is_followed: bool) -> None:
         self.player = player
-        self.block: list[Record] = []
+        self.block: Sequence[Record] = []
         self.at = 0
         self.newest_ns = 0
-        self._blocks: Iterator[list[Record]] | None = player.blocks(
+        self._blocks: Iterator[Sequence[Record]] | None = player.blocks(
             first_segment=first_segment, is_followed=is_followed
         )
 
@@ -54,7 +54,7 @@ class _Source:
         record = self.block[self.at]
         return self.newest_ns if _is_timeless(record) else max(self.newest_ns, record.wall_ns)
 
-    def take(self, count: int, until_ns: int, others_ns: int) -> list[Record]:
+    def take(self, count: int, until_ns: int, others_ns: int) -> Sequence[Record]:
         """Take up to `count` records of this block, none after `until_ns` or past `others_ns`."""
         at, block = self.at, self.block
         stop = min(len(block), at + count)
@@ -113,7 +113,7 @@ class Reel:
         source, _ = self._choose()
         return None if source is None else source.block[source.at]
 
-    def take(self, count: int, until_ns: int = NS_MAX) -> tuple[Player, list[Record]] | None:
+    def take(self, count: int, until_ns: int = NS_MAX) -> tuple[Player, Sequence[Record]] | None:
         """Take up to `count` records of one journal; None at the end of all.
 
         Args:

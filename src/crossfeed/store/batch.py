@@ -49,7 +49,7 @@ class Batch:
 
     def __init__(self, events: list[MarketData], reader: AttributeReader | None) -> None:
         """Read with `reader` where it can, with Python otherwise."""
-        self.events = events
+        self.events: list[Any] = events
         self._reader = reader
 
     def __len__(self) -> int:
@@ -118,8 +118,7 @@ class Batch:
                 flat = np.empty((total, 2), np.float64)
                 if self._reader.fill_levels(self.events, flat):
                     return counts, flat
-        events: Sequence[Any] = self.events
-        sides = list(chain.from_iterable((event.bids, event.asks) for event in events))
+        sides = list(chain.from_iterable((event.bids, event.asks) for event in self.events))
         counts = np.fromiter(map(len, sides), np.int64, len(sides)).reshape(-1, 2)
         numbers = chain.from_iterable(chain.from_iterable(sides))
         return counts, np.fromiter(numbers, np.float64, 2 * int(counts.sum())).reshape(-1, 2)
