@@ -1,5 +1,7 @@
 """Columns are the same whoever reads the attributes: Python, or the compiled reader before it."""
 
+import random
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from crossfeed.model.events import AggTrade, Candle, DepthDelta, MarketData, MiniTicker, Ticker
 from crossfeed.model.trust import Mark, Side, Trust
 from crossfeed.runtime.core_choice import compiled_modules
+from crossfeed.store import StoreWriter
 from crossfeed.store.batch import Batch
 from crossfeed.store.columns import rows_of
-from crossfeed.testing.events import delta, quote, snapshot, ticker, trade
+from crossfeed.testing.events import delta, heartbeat, quote, snapshot, ticker, trade
 
 native = compiled_modules()
 pytestmark = pytest.mark.skipif(native is None, reason="the compiled core is not in use")
@@ -103,6 +106,49 @@ def test_rows_are_the_same(kind: str, data: st.DataObject):
         mask = np.ma.getmaskarray(values)
         assert (mask == np.ma.getmaskarray(other)).all(), name
         assert (np.ma.getdata(values)[~mask] == np.ma.getdata(other)[~mask]).all(), name
+
+
+def test_files_are_the_same(tmp_path: Path):
+    """Many classes and markets, mixed: each event goes to its like, in order."""
+    chance, events = random.Random(5), list[Any]()
+    for number in range(6_000):
+        symbol, exchange = f"S{chance.randrange(150)}USDT", chance.choice(["binance", "kraken"])
+        made: Any = chance.choice([
+            lambda n=number: trade(n, n),
+            lambda n=number: quote(n + 1.0, n + 2.0, n),
+            lambda n=number: delta(n, n, [(n + 1.0, 1.0)], [], n),
+            lambda n=number: snapshot(n, [(n + 1.0, 1.0)], [], n),
+            lambda n=number: heartbeat(n, n),
+        ])()  # fmt: skip
+        events.append(msgspec.structs.replace(made, symbol=symbol, exchange=exchange))
+    for name, reader in (("plain", None), ("fast", native.columns)):
+        with StoreWriter(tmp_path / name, reader=reader) as writer:
+            commit = writer.write("run", events)
+            assert commit is not None
+            assert commit.left_out["Heartbeat"] > 1_000
+    assert len(tree(tmp_path / "fast")) > 600
+    assert tree(tmp_path / "fast") == tree(tmp_path / "plain")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "store.lock"
+    }
+
+
+def test_events_are_dealt_as_far_as_lists_are_known():
+    one, other, odd = trade(1), trade(2, symbol="ETHUSDT"), "no event"
+    lists: dict[Any, Any] = {(type(one), "binance", "BTCUSDT"): []}
+    assert native.columns.deal([one, one, other, one], 0, lists) == 2
+    lists[type(one), "binance", "ETHUSDT"] = []
+    assert native.columns.deal([one, one, other, one], 2, lists) == 4
+    assert list(lists.values()) == [[one, one, one], [other]]
+    assert native.columns.deal([one, odd], 0, lists) == 1
+    assert native.columns.deal([one], 1, lists) == 1
+    with pytest.raises(IndexError):
+        native.columns.deal([one], -1, lists)
 
 
 def replaced(**values: Any) -> Any:

@@ -16,7 +16,11 @@ from crossfeed.native._python cimport (
     PyFloat_AS_DOUBLE_, PyFloat_CheckExact_, PyList_GET_ITEM_,
 )
 
-__all__ = ["fill", "fill_levels", "level_counts", "shared"]
+__all__ = ["deal", "fill", "fill_levels", "level_counts", "shared"]
+
+cdef enum:
+    KNOWN = 64                  # markets and classes whose list is found without a look-up
+
 
 cdef extern from *:
     """
@@ -134,6 +138,50 @@ def shared(list events not None, str name not None):
             return None
         first = value
     return None if first == NULL else <object> first
+
+
+cdef struct Dealt:
+    PyTypeObject *type
+    PyObject *exchange
+    PyObject *symbol
+    PyObject *where
+
+
+def deal(list events not None, Py_ssize_t place, dict lists not None):
+    """Append each event, from `place` on, to the list of its (class, exchange, symbol).
+
+    Returns:
+        Where the first event stands that has no list, or is not ordinary.
+    """
+    cdef Slot exchanges = Slot(NULL, -1)
+    cdef Slot symbols = Slot(NULL, -1)
+    cdef Dealt known[KNOWN]
+    cdef Dealt *dealt
+    cdef PyObject *event
+    cdef PyObject *exchange
+    cdef PyObject *symbol
+    cdef Py_ssize_t at
+    if place < 0:
+        raise IndexError(place)
+    for at in range(KNOWN):
+        known[at].type = NULL
+    while place < len(events):
+        event = PyList_GET_ITEM_(events, place)
+        exchange = value_of(event, &exchanges, "exchange")
+        symbol = value_of(event, &symbols, "symbol")
+        if exchange == NULL or symbol == NULL:
+            break
+        # Names of a market are the same objects event after event: their places are key enough.
+        dealt = &known[((<size_t> Py_TYPE_(event) >> 5) ^ (<size_t> symbol >> 4)) % KNOWN]
+        if dealt.type != Py_TYPE_(event) or dealt.symbol != symbol or dealt.exchange != exchange:
+            found = lists.get((<object> Py_TYPE_(event), <object> exchange, <object> symbol))
+            if type(found) is not list:
+                break
+            dealt.type, dealt.exchange, dealt.symbol = Py_TYPE_(event), exchange, symbol
+            dealt.where = <PyObject *> found
+        (<list> dealt.where).append(<object> event)
+        place += 1
+    return place
 
 
 def level_counts(list events not None, object out):

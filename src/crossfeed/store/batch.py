@@ -23,6 +23,10 @@ _TEXT_CHARS_MAX: Final = 65_536
 class AttributeReader(Protocol):
     """Reads attributes of many events at once (`crossfeed.native._columns`), or declines."""
 
+    def deal(self, events: list[MarketData], place: int, lists: dict[Any, Any], /) -> int:
+        """Append events to the lists of their likes; return the place of the first without."""
+        ...
+
     def fill(self, events: list[MarketData], name: str, out: Any, /) -> bool:  # noqa: ANN401 - numpy
         """Fill an array with an attribute; False: not all of it is filled."""
         ...

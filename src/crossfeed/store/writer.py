@@ -247,16 +247,9 @@ class SourceWriter:
         Raises:
             StoreError: Staged files cannot be written.
         """
-        lists = self._lists
-        find = lists.get
         stream = iter(events)
         while batch := list(islice(stream, BATCH_EVENTS)):
-            for event in batch:
-                key = (event.__class__, event.exchange, event.symbol)
-                found = find(key)
-                if found is None:
-                    found = lists[key] = self._list_of(event)
-                found.append(event)
+            self._deal(batch)
             books: list[Any] = [event for event in batch if type(event) in _BOOKS]
             self._held_rows += len(batch) + sum([len(e.bids) + len(e.asks) for e in books])
             self._unsorted += len(batch)
@@ -264,6 +257,23 @@ class SourceWriter:
                 self.flush()
             elif self._unsorted >= PART_EVENTS:
                 self._lay_down(PART_EVENTS_MIN)
+
+    def _deal(self, batch: list[MarketData]) -> None:
+        """Put each event to its like."""
+        lists, reader, place = self._lists, self._store.reader, 0
+        while reader is not None and (place := reader.deal(batch, place, lists)) < len(batch):
+            event = batch[place]
+            key = (event.__class__, event.exchange, event.symbol)
+            if key in lists:
+                break  # not ordinary: Python goes on
+            lists[key] = self._list_of(event)
+        find = lists.get
+        for event in batch[place:]:
+            key = (event.__class__, event.exchange, event.symbol)
+            found = find(key)
+            if found is None:
+                found = lists[key] = self._list_of(event)
+            found.append(event)
 
     def add_rows(self, kind: str, venue: str, symbol: str, rows: Rows) -> None:
         """Take rows that are columns already (see `schema.KINDS`).
