@@ -379,6 +379,27 @@ async def test_a_stream_too_slow_is_told(router: Router) -> None:
         await anext(stream)
 
 
+async def test_close_lets_a_handler_finish_its_last_event() -> None:
+    router, begun, released, seen = Router(), asyncio.Event(), asyncio.Event(), []
+
+    async def handle(event) -> None:
+        begun.set()
+        await released.wait()
+        seen.append(event.trade_id)
+
+    router.subscribe("trade", "*", handle)
+    router.start()
+    router.publish(trade(1))
+    await begun.wait()
+    closing = asyncio.create_task(router.close())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    released.set()
+    await closing
+    assert seen == [1]
+
+
 async def test_close_hands_over_what_waits_and_can_be_started_again() -> None:
     router = Router()
     seen = []

@@ -54,6 +54,7 @@ class Subscription(SubscriptionState):
         delivered: Events handed over (queued: put into the queue).
         failures: Exceptions the handler raised.
         is_quarantined: True once it failed too often in a row; it is called no more.
+        is_busy: Whether a queued handler is at work on an event.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Subscription(SubscriptionState):
         self.is_closed = False
         self._router = router
         self.handler = handler
-        self._is_ending = False
+        self._is_ending = self.is_busy = False
         self._handled = 0
         self._failed_at = -1
         self._in_a_row = 0
@@ -194,6 +195,7 @@ class Subscription(SubscriptionState):
                 return
             if event is None:
                 return
+            self.is_busy = True
             try:
                 result = self.handler(event)
                 if inspect.isawaitable(result):
@@ -206,6 +208,8 @@ class Subscription(SubscriptionState):
                 self.failed(error)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - supervision point: user code
                 self.failed(error)
+            finally:
+                self.is_busy = False
 
 
 def _covers(asked: str, data_type: str) -> bool:
@@ -445,7 +449,7 @@ class Router:
         task.add_done_callback(lambda _: self._drains.pop(subscription, None))
 
     async def close(self) -> None:
-        """End all streams and subscriptions' work: queued events are handed over within 5 s.
+        """End all streams and subscriptions' work: queued events are handled, within 5 s.
 
         Subscriptions stay registered, so that a client that connects again goes on. Called from
         inside a handler, that handler's own work ends after the call.
@@ -460,7 +464,7 @@ class Router:
                 subscription.end_soon()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CLOSE_DEADLINE_S
-        while any(s.waiting for s, task in drains.items() if not task.done()):
+        while any(s.waiting or s.is_busy for s, task in drains.items() if not task.done()):
             if loop.time() >= deadline:
                 break
             await asyncio.sleep(0.001)
