@@ -2,11 +2,13 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfeed.aggregation.strategies.registry import find_strategy, strategy_names
+from crossfeed.model.status import ONE_SIDED
 from crossfeed.model.trust import Mark, Trust
 
 
@@ -180,6 +182,24 @@ def test_sound_status_of_a_sound_stream_changes_nothing(make) -> None:
     make.feed(aggregator, [make.quote("binance", 99.0, 100.0)])
     assert not aggregator.on_status(make.status("binance", Trust.SOUND), 1, make.wall_ns)
     assert aggregator.active_exchanges(1) == ("binance",)
+
+
+def test_a_quote_of_a_book_that_lost_a_side_is_taken_back(make) -> None:
+    """Trust stays; the venue takes part again with its next quote. Its own quotes are its own."""
+    aggregator = make.aggregator()
+    book, own = Mark.FROM_BOOK, Mark.NONE
+    quotes = [("kraken", book), ("coinbase", book), ("binance", own)]
+    make.feed(aggregator, [make.quote(name, 99.0, 100.0, marks=marks) for name, marks in quotes])
+    told = [
+        msgspec.structs.replace(make.status(name, Trust.SOUND, "book"), cause=ONE_SIDED)
+        for name in ("kraken", "binance")
+    ]
+    (value,) = aggregator.on_status(told[0], make.ns(1), make.wall_ns)
+    assert value.exchanges == ["binance", "coinbase"]
+    assert {left.exchange: left.reason for left in value.excluded}["kraken"] == "no_data"
+    assert not aggregator.on_status(told[1], make.ns(1), make.wall_ns)
+    (back,) = make.feed(aggregator, [make.quote("kraken", 99.5, 99.8, 2.0, marks=book)])
+    assert sorted(back.exchanges) == ["binance", "coinbase", "kraken"]
 
 
 @pytest.mark.parametrize(

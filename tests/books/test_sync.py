@@ -6,6 +6,7 @@ import pytest
 
 from crossfeed.books.rebuild import NEVER_NS
 from crossfeed.model.commands import FetchSnapshot
+from crossfeed.model.status import ONE_SIDED
 from crossfeed.model.trust import Mark, Trust
 from crossfeed.testing.events import ticker
 from crossfeed.venues.binance.sequencing import FUTURES_BOOK
@@ -66,6 +67,21 @@ def test_quotes_tell_each_move_of_the_top_and_nothing_else(live):
     assert event.source == "stream"
     assert event.data["derived"] == "book"
     assert event.raw is None
+
+
+def test_a_side_that_runs_dry_is_told(live):
+    """The book is right and stays sound; the last quote is not, and no other would follow."""
+    live.delta(101, 101, [(99.0, 0.0), (98.0, 0.0), (97.0, 0.0)])
+    (told,) = live.data("feed_status")
+    assert (told.cause, told.channel, told.current) == (ONE_SIDED, "book", Trust.SOUND)
+    assert told.detail == "no bids are left: the last quote holds no more"
+    live.delta(102, 102, [], [(103.0, 1.0)])
+    assert len(live.data("feed_status")) == 1, "once"
+    live.delta(103, 103, [(97.0, 1.0)])
+    assert live.quotes == [(97.0, 101.0)]
+    live.delta(104, 104, [(97.0, 0.0)], [(101.0, 0.0), (102.0, 0.0), (103.0, 0.0)])
+    assert live.data("feed_status")[-1].detail.startswith("no bids and asks are left")
+    assert live.state == ("live", "SOUND")
 
 
 def test_quotes_and_changes_only_where_wanted(rig_of):

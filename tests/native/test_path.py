@@ -1,5 +1,6 @@
 """The compiled way of a message is the pure one: same events, commands, counts, isolation."""
 
+import json
 import random
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 
 from crossfeed.cli.bench.tapes import Feed, make_tape
 from crossfeed.integrity.gaps import GapLedger
+from crossfeed.model.events import Quote
 from crossfeed.model.output import Output
+from crossfeed.model.status import FeedStatus
 from crossfeed.runtime.delivery import Router
 from crossfeed.runtime.native_core import NativeCore
 from crossfeed.runtime.pipeline import PureCore
@@ -196,3 +199,31 @@ def test_keyboard_interrupt_is_not_swallowed(connection: Connection):
     connection.router.subscribe("trade", "*", stop)
     with pytest.raises(KeyboardInterrupt):
         take(frames_of("trade", 1)[0], 1, 1)
+
+
+def test_a_book_that_loses_a_side_is_told_alike(native: Any, monkeypatch: pytest.MonkeyPatch):
+    """The last quote is taken back in both; the next one comes where the side is filled again."""
+    changes = ["buy", "9.5", "0"], ["sell", "11.5", "1"], ["buy", "9.4", "2"], ["sell", "11", "0"]
+    image = {"type": "snapshot", "product_id": "BTC-USD", "bids": [["9.5", "1"]]}
+    frames = [json.dumps(image | {"asks": [["11", "1"]]}).encode()]
+    update = {"type": "l2update", "product_id": "BTC-USD", "time": "2026-01-01T00:00:00.000001Z"}
+    frames += [json.dumps(update | {"changes": [change]}).encode() for change in changes]
+    told: list[list[str]] = []
+    monkeypatch.setitem(KINDS, "coinbase", ("book", "book_ticker"))
+    for core in (core_of("coinbase", "BTC-USD"), core_of("coinbase", "BTC-USD", native)):
+        events = [
+            event for n, frame in enumerate(frames, 2) for event in core.feed(frame, n, n).events
+        ]
+        told.append([
+            f"{event.cause}: {event.detail}" if isinstance(event, FeedStatus) else
+            f"{event.bid_price} {event.ask_price}"
+            for event in events if isinstance(event, FeedStatus | Quote)
+        ])  # fmt: skip
+    assert told[0] == told[1]
+    assert told[1] == [
+        "synced: ",
+        "9.5 11.0",
+        "one_sided: no bids are left: the last quote holds no more",
+        "9.4 11.0",
+        "9.4 11.5",
+    ]

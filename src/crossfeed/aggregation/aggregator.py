@@ -21,7 +21,7 @@ from crossfeed.aggregation.trade_board import TradeBoard
 from crossfeed.errors import ConfigError, UnknownSymbolError, UnsupportedChannelError
 from crossfeed.model.events import MarketData, Quote, Ticker, Trade
 from crossfeed.model.instrument import split_unified
-from crossfeed.model.status import FeedStatus, Gap, GapState
+from crossfeed.model.status import ONE_SIDED, FeedStatus, Gap, GapState
 from crossfeed.model.trust import Mark, Trust
 from crossfeed.model.unified import RecordedEvent, UnifiedMarketData
 
@@ -299,12 +299,15 @@ class Aggregator:
         self._controls += 1
         exchange = self._exchange_of.get(status.exchange, status.exchange)
         published: list[UnifiedMarketData] = []
-        if status.current is not Trust.SOUND and self._lose_rates(status):
+        is_one_sided = status.cause == ONE_SIDED
+        if (status.current is not Trust.SOUND or is_one_sided) and self._lose_rates(status):
             for board in self._boards.values():
                 published.extend(board.on_rate_lost(now_ns, wall_ns))
         for board in self._boards.values():
             for slot in board.slots:
                 if slot.exchange == exchange and _concerns(status, board, slot):
+                    if is_one_sided and slot.marks & Mark.FROM_BOOK:
+                        published.extend(board.on_withdrawn(slot, now_ns, wall_ns))
                     published.extend(board.on_trust(slot, status.current, now_ns, wall_ns))
         return published
 

@@ -128,6 +128,14 @@ class Board(ABC):
         if trust <= Trust.STALE < slot.trust:
             slot.event = None
         slot.trust = trust
+        return self._judged(slot, now_ns, wall_ns)
+
+    def on_withdrawn(self, slot: Slot, now_ns: int, wall_ns: int) -> Published:
+        """Take back a slot's value: the venue takes part again with its next event."""
+        slot.event = None
+        return self._judged(slot, now_ns, wall_ns)
+
+    def _judged(self, slot: Slot, now_ns: int, wall_ns: int) -> Published:
         if not slot.judge(self._admission):
             return NOTHING
         return self._changed(now_ns, wall_ns) if self._regroup(now_ns) else NOTHING

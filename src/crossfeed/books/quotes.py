@@ -1,4 +1,4 @@
-"""What a book tells about itself as events: its top, and the whole of it."""
+"""What a book tells about itself as events: its top, that it has none, and the whole of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Final
 from crossfeed.books.ladder import Ladder
 from crossfeed.books.ports import TrustKeeper
 from crossfeed.model.events import BookDelta, BookSnapshot, Quote
-from crossfeed.model.trust import Mark
+from crossfeed.model.output import Output
+from crossfeed.model.status import ONE_SIDED
+from crossfeed.model.trust import Mark, Trust
 
-__all__ = ["TopFigures", "image_of", "quote_of"]
+__all__ = ["TopFigures", "image_of", "quote_of", "tell_one_sided"]
 
 TopFigures = tuple[float, float, float, float]
 """Bid price, bid size, ask price, ask size."""
@@ -42,6 +44,17 @@ def quote_of(
         top[3],
         sequence,
     )
+
+
+def tell_one_sided(
+    ladder: Ladder, event: BookDelta | BookSnapshot, trust: TrustKeeper, out: Output
+) -> None:
+    """Tell that a sound book has an empty side after `event`: its last quote holds no more."""
+    if trust.current is Trust.SOUND:
+        sides = zip(ladder.counts, ("bids", "asks"), strict=True)
+        empty = " and ".join(name for count, name in sides if not count)
+        detail = f"no {empty} are left: the last quote holds no more"
+        trust.alert(ONE_SIDED, detail, event.ts_recv_ns, event.ts_mono_ns, out)
 
 
 def image_of(

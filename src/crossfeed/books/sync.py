@@ -15,7 +15,7 @@ from crossfeed.books.crossing import CrossingWatch
 from crossfeed.books.holes import BookHoles, is_counted_anew
 from crossfeed.books.ladder import Ladder
 from crossfeed.books.ports import TrustKeeper
-from crossfeed.books.quotes import TopFigures, image_of, quote_of
+from crossfeed.books.quotes import TopFigures, image_of, quote_of, tell_one_sided
 from crossfeed.books.rebuild import NEVER_NS, SECOND_NS, BookLimits, Purpose, Rebuild
 from crossfeed.books.stats import BookState, BookStats
 from crossfeed.model.events import BookDelta, BookSnapshot, MarketData
@@ -178,16 +178,16 @@ class BookSync:
     def _tell_top(
         self, top: TopFigures | None, event: BookDelta | BookSnapshot, out: Output
     ) -> None:
-        """Emit a top that moved as a quote, unless it is crossed or a side is empty."""
+        """Emit a top that moved as a quote, unless it is crossed; tell that a side is empty."""
         self._top = top
         is_due = top is None or not self._applied % self._limits.window_check_updates
         if is_due and self.ladder.is_thinner_than(self._window_min):
             self._refresh(event.ts_mono_ns, out)
         if top is None:
+            tell_one_sided(self.ladder, event, self.trust, out)
             return
-        bid, ask, crossing = top[0], top[2], self._crossing
-        is_odd = bid >= ask or not crossing.is_calm
-        if is_odd and crossing.judge(bid, ask, event.ts_recv_ns, event.ts_mono_ns, out):
+        is_odd = top[0] >= top[2] or not self._crossing.is_calm
+        if is_odd and self._crossing.judge(top[0], top[2], event.ts_recv_ns, event.ts_mono_ns, out):
             return
         if self.wants_quotes:
             out.events.append(quote_of(top, event, self.trust, self.sequence))

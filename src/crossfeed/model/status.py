@@ -6,14 +6,19 @@ Trust changes and gaps, delivered in the stream, in order with the data.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
 from crossfeed.model.events import MarketData
 from crossfeed.model.trust import Trust
 
-__all__ = ["FeedStatus", "Gap", "GapRecord", "GapState", "Stream"]
+__all__ = ["ONE_SIDED", "FeedStatus", "Gap", "GapRecord", "GapState", "Stream"]
+
+
+ONE_SIDED: Final = "one_sided"
+"""Cause of a `FeedStatus` that changes no trust: the book is right and has an empty side, so that
+the last quote made from it holds no more."""
 
 
 class Stream(Struct, frozen=True, gc=False):
