@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from crossfeed.cli import main
+from crossfeed.journal.compression import Codec
+from crossfeed.journal.folder import segment_name
+from crossfeed.journal.format import SegmentHead, encode_block, encode_head
+from crossfeed.journal.records import RecordKind, encode_json
 
 DEADLINE_S = 20.0
 MAIN = "from crossfeed.cli import main; raise SystemExit(main())"
@@ -40,6 +44,18 @@ def run(capsys: pytest.CaptureFixture[str]):
         return code, said.out, said.err
 
     return call
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """Return a journal of one feed that never said anything."""
+    head = SegmentHead(number=1, run=bytes(16), wall_ns=1, mono_ns=1)
+    config = encode_json(RecordKind.CONFIG, b"kraken", {"role": "feed", "venue": "kraken"}, 1, 1)
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    data = encode_head(head) + encode_block(config, 1, 0, 1, head.seed, Codec.ZLIB)
+    (folder / segment_name(1)).write_bytes(data)
+    return folder
 
 
 class Child:

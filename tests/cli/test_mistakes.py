@@ -121,11 +121,23 @@ def test_a_symbol_that_a_venue_does_not_list(run, write, venues) -> None:
     assert_one_line(code, err, 2, "binance", "NOPE/USDT")
 
 
-def test_a_port_that_is_taken(run) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sim --venues kraken --port",
+        "sim --venues kraken --control-port",
+        "faultproxy 127.0.0.1:1 --port",
+        "replay {journal} --serve --port",
+        "replay {journal} --serve --control-port",
+    ],
+)
+def test_a_port_that_is_taken(run, journal, command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        code, _, err = run("sim", "--venues", "kraken", "--port", str(port))
-    assert_one_line(code, err, 1, f"127.0.0.1:{port}")
+        words = command.replace("{journal}", str(journal)).split()
+        code, out, err = run(*words, str(port))
+    assert_one_line(code, err, 2, f"cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert out == ""
 
 
 def test_a_metrics_port_that_is_taken(run) -> None:

@@ -209,7 +209,9 @@ def busy_port():
 
 async def test_a_server_that_cannot_start_leaves_no_port_open(calm, busy_port):
     server = ReplayServer(calm.folder, control_port=busy_port)
-    with pytest.raises(OSError, match=rf"cannot listen on 127.0.0.1:{busy_port}: Address already"):
+    with pytest.raises(
+        ConfigError, match=rf"cannot listen on 127.0.0.1:{busy_port}: Address already"
+    ):
         await server.__aenter__()
     for port in server.feeds.values():
         with pytest.raises(ConnectionRefusedError):
@@ -217,7 +219,7 @@ async def test_a_server_that_cannot_start_leaves_no_port_open(calm, busy_port):
 
 
 async def test_answers_that_do_not_fit_are_counted(calm, monkeypatch):
-    monkeypatch.setattr("crossfeed.runtime.replay_feed.ANSWERS_BYTES_MAX", 10)
+    monkeypatch.setattr("crossfeed.runtime.replay_answers.ANSWERS_BYTES_MAX", 10)
     async with ReplayServer(calm.folder) as server:
         assert server.status()["answers_left_out"]["binance"] > 0
 
@@ -225,11 +227,11 @@ async def test_answers_that_do_not_fit_are_counted(calm, monkeypatch):
 async def test_history_that_cannot_be_read_on_ends_the_connection(calm, monkeypatch):
     """Nobody waits for ever for what will not come."""
 
-    def unreadable(server, feed):
-        del server, feed
+    def unreadable(server):
+        del server
         raise JournalError("Input/output error")
 
-    monkeypatch.setattr(ReplayServer, "_records", unreadable)
+    monkeypatch.setattr(ReplayServer, "_blocks", unreadable)
     lost, told = [], asyncio.Event()
 
     def take(error):

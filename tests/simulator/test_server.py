@@ -276,7 +276,7 @@ async def test_one_that_cannot_start_leaves_no_port_open():
     with socket.create_server(("127.0.0.1", 0)) as other:
         busy = other.getsockname()[1]
         simulator = Simulator(("binance", "kraken"), control_port=busy)
-        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{busy}"):
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{busy}"):
             await simulator.start()
         assert "not started" in repr(simulator)
 

@@ -2,7 +2,8 @@
 
 `GET /status` · `POST /pause` · `POST /resume` · `POST /speed?value=10` · `POST /seek?to=<time>` ·
 `POST /cut` · `POST /faults` (a TOML schedule). For the same machine only: without authentication,
-hence on the loopback interface, and closed to browsers (requests with an Origin header).
+hence on the loopback interface, and closed to browsers (requests with an Origin header). A seek is
+answered when it is done.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class ReplayControl(ControlPort):
     def __init__(self, server: ReplayServer) -> None:
         """Control one server."""
         self._server = server
-        routes: dict[tuple[str, str], Callable[[Request], None]] = {
+        routes: dict[tuple[str, str], Callable[[Request], object]] = {
             ("GET", "/status"): lambda _: None,
             ("POST", "/pause"): lambda _: server.pause(),
             ("POST", "/resume"): lambda _: server.resume(),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from crossfeed.model.commands import RestRequest
+from crossfeed.errors import CrossfeedError
 from crossfeed.runtime.pace import Pace
+from crossfeed.runtime.replay_answers import Answer, Answers
 from crossfeed.runtime.replay_currencies import currencies_for
 from crossfeed.runtime.replay_exchange import HistoryExchange
 from crossfeed.runtime.replay_protocols import (
@@ -15,6 +19,7 @@ from crossfeed.runtime.replay_protocols import (
     channel_and_symbol,
     is_book,
 )
+from crossfeed.runtime.replay_survey import WINDOW_RECORDS, Lookahead
 from crossfeed.simulator.delivery import Subscription
 from crossfeed.simulator.http import Request, Response, json_response
 from crossfeed.simulator.server import PortServer
@@ -25,13 +30,22 @@ if TYPE_CHECKING:
 
 __all__ = ["FeedServer", "HistorySession"]
 
+log = logging.getLogger("crossfeed.replay")
+
 NS: Final = 1_000_000_000
-ANSWERS_BYTES_MAX: Final = 512 << 20
 NO_ANSWER: Final = Response(404, b'{"message":"not in the recording"}')
 
 
 class HistorySession(Session):
-    """One client's connection to history: requests are answered, frames are put by the server."""
+    """One client's connection to history: requests are answered, frames are put by the server.
+
+    Attributes:
+        asked_ns: Monotonic time of its last request.
+        at_ns: Where its history is, wall time; 0 before it begins.
+        passed: Records that its history has passed, those of other feeds too.
+        segment: The segment it is in.
+        segment_began: Records passed before that.
+    """
 
     def __init__(
         self,
@@ -46,6 +60,7 @@ class HistorySession(Session):
         self.speaks = speaks
         self.pace = pace
         self.asked_ns = self.at_ns = 0
+        self.passed = self.segment = self.segment_began = 0
         self._feed = feed
         self._owners: dict[str, str] = {}
         self._subscriptions: dict[str, Subscription] = {}
@@ -97,18 +112,20 @@ class FeedServer:
     """One feed's port. Satisfies the simulator's `Endpoint`.
 
     Attributes:
-        answers_left_out: Recorded REST answers beyond what is kept in memory.
+        begun: The clients to whom history is sent.
+        answers: What REST requests are answered with; another one when history begins elsewhere.
     """
 
-    def __init__(self, server: ReplayServer, name: str, venue: str) -> None:
+    def __init__(self, server: ReplayServer, name: str, venue: str, answers: Answers) -> None:
         self.name = name
         self.venue = venue
         self.port = PortServer(self, server.clock.now_ns)
         self.begun: set[HistorySession] = set()
         self._server = server
         self._number = 0
-        self._answers: dict[str, list[_Answer]] = {}
-        self._answers_bytes = self.answers_left_out = 0
+        self.answers = answers
+        self._aheads: list[Lookahead] = []
+        self._looking = asyncio.Lock()
         now_ns = server.clock.now_ns()
         self.exchange = HistoryExchange(venue, now_ns, self._answer, self._over)
 
@@ -129,22 +146,63 @@ class FeedServer:
             self.begin(session)
         return session
 
-    def handle(self, request: Request, peer: str, now_ns: int) -> Response:
-        """Answer a REST request, unless a fault spoils the answer."""
+    def handle(
+        self, request: Request, peer: str, now_ns: int
+    ) -> Response | Coroutine[Any, Any, Response]:
+        """Answer a REST request, unless a fault spoils the answer.
+
+        What was not answered up to where history is may have been soon after: that takes a look.
+        """
         del peer
+        is_known = self.answers.has(request.path, request.params) or self._made(request)
+        if is_known or not any(one.passed for one in self.begun):
+            return self._handled(request, now_ns)
+        return self._looked(request, now_ns)
+
+    def _handled(self, request: Request, now_ns: int) -> Response:
         exchange = self.exchange
         spoiled = exchange.tamper(request, now_ns) if exchange.tamper is not None else None
         return spoiled if spoiled is not None else self._answer(request)
 
+    async def _looked(self, request: Request, now_ns: int) -> Response:
+        """Look a window ahead of every client, then answer."""
+        try:
+            async with self._looking:
+                await self._look_ahead()
+        except CrossfeedError as error:
+            log.warning("replay server: %s: nothing is known ahead: %r", self.name, error)
+        return self._handled(request, now_ns)
+
+    async def _look_ahead(self) -> None:
+        """Read what was answered a window ahead of every client; clients side by side share that.
+
+        Raises:
+            JournalError: The folder cannot be read.
+        """
+        used: dict[Lookahead, None] = {}
+        for session in [one for one in self.begun if one.passed]:
+            known = (each for each in (*used, *self._aheads) if self._serves(each, session))
+            ahead = next(known, None)
+            if ahead is None:
+                where = (session.segment, session.segment_began)
+                ahead = Lookahead(self._server.folder, self.name, self.answers, *where)
+            used[ahead] = None
+            await ahead.reach(session.passed + WINDOW_RECORDS)
+        self._aheads = list(used)
+
+    def _serves(self, ahead: Lookahead, session: HistorySession) -> bool:
+        """Say whether what lies ahead of a client is known, or soonest read on from there."""
+        is_here = ahead.began <= session.passed and ahead.passed >= session.segment_began
+        return is_here and ahead.answers is self.answers
+
     def _answer(self, request: Request) -> Response:
         """Return what was recorded for a request, or for the one most like it."""
-        known = (kept for path, kept in self._answers.items() if request.path.endswith(path))
-        found = self._answers.get(request.path) or next(known, None)
+        found = self.answers.all_for(request.path)
         if not found:
             return self._made(request) or NO_ANSWER
         asked = dict(parse_qsl(request.query, keep_blank_values=True))
 
-        def likeness(answer: _Answer) -> int:
+        def likeness(answer: Answer) -> int:
             query = answer.query
             return sum(1 if query.get(k) == v else -1 for k, v in asked.items() if k in query)
 
@@ -162,13 +220,8 @@ class FeedServer:
             now_ns = self._server.clock.now_ns()
             value: dict[str, Any] = {"serverTime": now_ns // 1_000_000, "epoch": now_ns / NS}
             return json_response(value)
-        bodies = (
-            answer.body
-            for kept in self._answers.values()
-            for answer in kept
-            if answer.purpose == "instruments"
-        )
-        found = currencies_for(request.path, next(bodies, b""))
+        instruments = self.answers.instruments()
+        found = currencies_for(request.path, b"" if instruments is None else instruments.body)
         return None if found is None else json_response(found)
 
     def _over(self, session: Session) -> None:
@@ -189,36 +242,14 @@ class FeedServer:
 
     # ── answers ─────────────────────────────────────────────────────────────
 
-    def keep(self, request: RestRequest, at_ns: int, status: int, body: bytes) -> None:
-        """Remember a recorded answer: the last one before the wanted moment, else the first."""
-        query = dict(request.query)
-        kept = self._answers.setdefault(request.path, [])
-        known = next((answer for answer in kept if answer.query == query), None)
-        if known is not None and at_ns > self._server.start_ns:
-            return
-        if self._answers_bytes + len(body) > ANSWERS_BYTES_MAX:
-            self.answers_left_out += 1
-            return
-        if known is not None:
-            kept.remove(known)
-            self._answers_bytes -= len(known.body)
-        self._answers_bytes += len(body)
-        kept.append(_Answer(query, status, body, request.purpose))
+    def begin_anew(self, answers: Answers) -> None:
+        """Answer with these from now on: history begins elsewhere."""
+        self.answers = answers
+        self._aheads = []
 
-    def has_instruments(self) -> bool:
-        """Say whether the venue's list of instruments is among the answers."""
-        return any(a.purpose == "instruments" for kept in self._answers.values() for a in kept)
-
-    def forget_answers(self) -> None:
-        """Forget all answers: another moment is wanted."""
-        self._answers.clear()
-        self._answers_bytes = self.answers_left_out = 0
-
-
-class _Answer(NamedTuple):
-    """A recorded answer to a REST request."""
-
-    query: dict[str, str]
-    status: int
-    body: bytes
-    purpose: str
+    def forget_passed(self) -> None:
+        """Forget the answers that lie a window behind all clients."""
+        place = min((one.passed for one in self.begun), default=0) - WINDOW_RECORDS
+        self.answers.forget_passed(place)
+        for ahead in self._aheads:
+            ahead.began = max(ahead.began, place)

@@ -9,35 +9,35 @@ recorded. History begins for each connection when it has subscribed what it want
 of the journal, or as far before `start` as books need, whose messages are sent at once: images come
 first, as they did. Frames keep their recorded content and times. A control port pauses, seeks and
 changes the speed; faults of connections, messages and answers happen as in the simulator.
+
+However long the journal is, a `Survey` is all that is read before it serves, or moves; the rest is
+read as the clients' histories get there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self
 
-import msgspec
-
 from crossfeed.errors import ConfigError, CrossfeedError
 from crossfeed.journal.reader import Journal
-from crossfeed.journal.records import REPEATED, Record, RecordKind, split_body
-from crossfeed.model.commands import RestRequest
+from crossfeed.journal.records import REPEATED, Record, RecordKind
 from crossfeed.model.ports import Clock
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.runtime.pace import Pace
+from crossfeed.runtime.replay_answers import Answers
 from crossfeed.runtime.replay_control import ReplayControl
 from crossfeed.runtime.replay_feed import FeedServer, HistorySession
-from crossfeed.runtime.replay_protocols import PROTOCOLS
-from crossfeed.runtime.seek import WarmUp, warm_up_for
+from crossfeed.runtime.replay_survey import SetDone, Survey, Surveyor, keep_late
 from crossfeed.runtime.tasks import TaskOwner
 from crossfeed.simulator.faults import FaultRule, Schedule, load_schedule
 from crossfeed.simulator.framing import CloseCode
 from crossfeed.simulator.server import PortServer, check_port
-from crossfeed.venues.registry import find_venue
 
 __all__ = ["ReplayServer"]
 
@@ -51,7 +51,17 @@ QUIET_S: Final = 0.5
 """History begins this long after a client's last request, so that no stream misses its snapshot."""
 FAULT_TICK_S: Final = 0.01
 LOOPBACK: Final = "127.0.0.1"
-SURVEYED: Final = frozenset({RecordKind.CONFIG, RecordKind.REST_ANSWER})
+FRAME_IN: Final = int(RecordKind.FRAME_IN)
+CLOSE: Final = int(RecordKind.CLOSE)
+PLAYED: Final = frozenset({FRAME_IN, CLOSE, int(RecordKind.REST_ANSWER)})
+
+Progress = Callable[[], AbstractContextManager[SetDone]]
+"""Shows a survey while it is taken."""
+
+
+@contextlib.contextmanager
+def _unseen() -> Generator[SetDone]:
+    yield lambda _done, _total: None
 
 
 class ReplayServer:
@@ -68,6 +78,8 @@ class ReplayServer:
         faults: As for the simulator: a profile, a file, or rules; those of a market cannot happen.
         control_port: Port for `ReplayControl`; 0 takes a free one, None: none.
         clock: Paces.
+        progress: Shows how far it is while it reads what is needed to begin, or to move; what it
+            gives is called in another thread.
 
     Attributes:
         feeds: Names of the feeds served -> port.
@@ -89,6 +101,7 @@ class ReplayServer:
         faults: str | Path | Schedule | None = None,
         control_port: int | None = None,
         clock: Clock | None = None,
+        progress: Progress = _unseen,
     ) -> None:
         """Prepare; nothing is read or opened."""
         self.clock = clock or SystemClock()
@@ -98,9 +111,11 @@ class ReplayServer:
         self._control_port = control_port
         self.tasks = TaskOwner("crossfeed:replay", self._failed)
         self.skipped: list[str] = []
-        self._folder = Path(folder)
+        self.folder = Path(folder)
         self.start_ns, self._end_ns = start, end
-        self._first = 0
+        self._first_segment = 0
+        self._progress = progress
+        self._seeking = asyncio.Lock()
         self._host, self._port = host, port
         self._served: dict[str, FeedServer] = {}
 
@@ -126,16 +141,22 @@ class ReplayServer:
         return "" if self._control_port is None else f"http://{LOOPBACK}:{self._control.port}"
 
     async def __aenter__(self) -> Self:
-        """Read what feeds and answers there are, and listen.
+        """Read which feeds there are and what they were answered around the beginning, and listen.
 
         Raises:
             JournalError: The folder cannot be read.
-            ConfigError: No feed in it can be served, not on such ports, or nothing of that time.
-            OSError: A port is taken, or the host is none of this machine's; the text names it.
+            ConfigError: No feed in it can be served, nothing was recorded at that time, a port is
+                taken, or the host is none of this machine's.
         """
-        await asyncio.to_thread(self._survey)
+        survey = await self._surveyed(self.start_ns)
+        for name, venue in survey.venues.items():
+            if name in survey.answers:
+                self._served[name] = FeedServer(self, name, venue, survey.answers[name])
+            else:
+                self.skipped.append(name)
+        self._first_segment = survey.first_segment
         if not self._served:
-            raise ConfigError(f"{self._folder}: no feed that can be served", field="folder")
+            raise ConfigError(f"{self.folder}: no feed that can be served", field="folder")
         check_port(self._port, "port", count=len(self._served))
         check_port(self._control_port or 0, "control_port")
         if self._faults is not None:
@@ -188,25 +209,28 @@ class ReplayServer:
         for pace in (self._model, *(one.pace for one in self._sessions())):
             pace.speed = speed
 
-    def seek(self, start_ns: int) -> None:
+    async def seek(self, start_ns: int) -> None:
         """Begin at another moment: all connections end, those that come again begin there.
 
-        Blocks for as long as it takes to read what was answered around that moment.
+        Until all that is needed there has been read, everybody stays where he is and new clients
+        begin where they did. Several seeks are carried out one after the other.
 
         Raises:
-            JournalError: The folder cannot be read.
+            JournalError: The folder cannot be read; nobody is moved.
             ConfigError: Nothing was recorded then; nobody is moved.
         """
-        self._check(start_ns)
-        self.start_ns = start_ns
-        for served in self._served.values():
-            served.forget_answers()
-        self._survey()
-        self.cut_all()
+        async with self._seeking:
+            survey = await self._surveyed(start_ns)
+            self.start_ns, self._first_segment = start_ns, survey.first_segment
+            for name, served in self._served.items():
+                served.begin_anew(survey.answers.get(name) or Answers(start_ns))
+            self.cut_all()
 
     def cut_all(self) -> int:
         """End all connections in order (1001); return how many."""
-        sessions = self._sessions()
+        sessions = [
+            one for served in self._served.values() for one in served.exchange.sessions.values()
+        ]
         for session in sessions:
             session.close(CloseCode.GOING_AWAY, "", self.clock.now_ns())
         for served in self._served.values():
@@ -233,7 +257,7 @@ class ReplayServer:
                 name: [one.at_ns for one in served.begun] for name, served in self._served.items()
             },
             "answers_left_out": {
-                name: served.answers_left_out for name, served in self._served.items()
+                name: served.answers.left_out for name, served in self._served.items()
             },
             "faults": {
                 name: {kind: n for (_, kind), n in served.exchange.ledger.faults.items()}
@@ -252,59 +276,14 @@ class ReplayServer:
 
     # ── what was recorded ───────────────────────────────────────────────────
 
-    def _survey(self) -> None:
-        """Read which feeds there are, and what was answered since books begin."""
-        self._check(self.start_ns)
-        journal = Journal(self._folder)
-        begin = warm_up_for(journal, self.start_ns) if self.start_ns else WarmUp()
-        self._first = begin.segment
-        for record in journal.records(first_segment=self._first, kinds=SURVEYED):
-            self._learn(record)
-        if begin.segment and not all(each.has_instruments() for each in self._served.values()):
-            # They are asked for when a recorder begins.
-            for record in journal.records(last_segment=begin.segment, kinds=SURVEYED):
-                self._learn(record, only="instruments")
-                if all(each.has_instruments() for each in self._served.values()):
-                    break
-
-    def _check(self, start_ns: int) -> None:
-        """Refuse to begin after the end: clients would wait for ever.
-
-        Raises:
-            ConfigError: With the time there is.
-        """
-        first_ns, last_ns = Journal(self._folder).span()
-        if start_ns > last_ns or 0 < self._end_ns < first_ns:
-            first, last = (
-                f"{datetime.fromtimestamp(ns / NS, UTC):%Y-%m-%d %H:%M:%S}"
-                for ns in (first_ns, last_ns)
-            )
-            msg = f"nothing was recorded then: there is {first} to {last} UTC"
-            raise ConfigError(msg, field="from")
-
-    def _learn(self, record: Record, only: str = "") -> None:
-        try:
-            if record.kind == RecordKind.CONFIG:
-                self._add(record)
-            elif record.feed in self._served:
-                meta, body = split_body(record.payload)
-                request = msgspec.convert(meta.get("request"), RestRequest)
-                if not only or request.purpose == only:
-                    status = int(meta.get("status", 0))
-                    self._served[record.feed].keep(request, record.wall_ns, status, body)
-        except (CrossfeedError, msgspec.ValidationError) as error:
-            log.warning("replay server: a record is refused: %s", error)
-
-    def _add(self, record: Record) -> None:
-        config = record.json()
-        venue, name = str(config.get("venue", "")), record.feed
-        if config.get("role") != "feed" or name in self._served or name in self.skipped:
-            return
-        if venue in PROTOCOLS:
-            find_venue(venue)
-            self._served[name] = FeedServer(self, name, venue)
-        else:
-            self.skipped.append(name)
+    async def _surveyed(self, start_ns: int) -> Survey:
+        """Read in a thread what is needed to begin at a moment; see `Surveyor.take`."""
+        with self._progress() as set_done:
+            surveyor = Surveyor(self.folder, start_ns, self._end_ns, set_done)
+            try:
+                return await asyncio.to_thread(surveyor.take)
+            finally:
+                surveyor.stop()
 
     # ── history ─────────────────────────────────────────────────────────────
 
@@ -324,28 +303,53 @@ class ReplayServer:
     async def _play(self, feed: FeedServer, session: HistorySession) -> None:
         while (quiet_ns := self.clock.monotonic_ns() - session.asked_ns) < QUIET_S * NS:
             await self.clock.sleep(QUIET_S - quiet_ns / NS)
-        due_ns = 0
-        for number, record in enumerate(self._records(feed.name)):
-            if session.is_over or (self._end_ns and record.wall_ns > self._end_ns):
-                return
-            if record.kind == RecordKind.CLOSE:
-                session.drop_line(record.line)
-                continue
-            is_past = record.wall_ns < self.start_ns
-            if not is_past and record.wall_ns > due_ns:
-                feed.port.flush()
-                due_ns = await session.pace.wait_for(record.wall_ns)
-            session.at_ns = record.wall_ns
-            session.take_frame(record.line, record.payload, is_past=is_past)
-            if number % BATCH_RECORDS == 0:
+        if session.is_over:
+            return
+        rested = 0
+        for segment, block in self._blocks():
+            if segment != session.segment:
+                session.segment, session.segment_began = segment, session.passed
+            if not await self._play_block(feed, session, block):
+                break
+            session.passed += len(block)
+            if session.passed - rested >= BATCH_RECORDS:
+                rested = session.passed
+                feed.forget_passed()
                 await self._let_read(feed, session)
         await self._let_read(feed, session)
 
-    def _records(self, feed: str) -> Iterator[Record]:
-        kinds = {RecordKind.FRAME_IN, RecordKind.CLOSE}
-        for record in Journal(self._folder).records(first_segment=self._first, kinds=kinds):
-            if record.feed == feed and not record.flags & REPEATED:
-                yield record
+    def _blocks(self) -> Iterator[tuple[int, Sequence[Record]]]:
+        """Yield each block from where books begin, with its segment's number."""
+        for reader, block in Journal(self.folder).blocks(first_segment=self._first_segment):
+            assert reader is not None, "it is not followed"
+            yield reader.head.number, block
+
+    async def _play_block(
+        self, feed: FeedServer, session: HistorySession, block: Sequence[Record]
+    ) -> bool:
+        """Send the feed's frames of a block when they are due; False at the end of history."""
+        due_ns, given = 0, 0
+        for record in block:
+            kind = record.kind
+            if kind not in PLAYED or record.feed != feed.name or record.flags & REPEATED:
+                continue
+            if session.is_over or (self._end_ns and record.wall_ns > self._end_ns):
+                return False
+            if kind == FRAME_IN:
+                is_past = record.wall_ns < self.start_ns
+                if not is_past and record.wall_ns > due_ns:
+                    feed.port.flush()
+                    due_ns = await session.pace.wait_for(record.wall_ns)
+                session.at_ns = record.wall_ns
+                session.take_frame(record.line, record.payload, is_past=is_past)
+                given += 1
+                if given % BATCH_RECORDS == 0:
+                    await self._let_read(feed, session)
+            elif kind == CLOSE:
+                session.drop_line(record.line)
+            else:
+                keep_late(record, feed.answers, session.passed)
+        return not session.is_over
 
     async def _let_read(self, feed: FeedServer, session: HistorySession) -> None:
         """Write what is there; wait for a client that reads more slowly than history comes."""

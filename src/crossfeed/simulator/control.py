@@ -8,8 +8,9 @@ authentication, so it listens on the loopback interface and refuses requests wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from crossfeed.errors import ConfigError, CrossfeedError
 from crossfeed.simulator.faults import Schedule, parse_schedule
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ControlEndpoint", "ControlPort", "number_of", "schedule_of"]
 
 Route = Callable[[Request], object]
-"""Carries out a request; returns what is answered, None: the state."""
+"""Carries out a request, as a coroutine if it takes time; returns the answer, None: the state."""
 
 
 def number_of(request: Request, name: str, default: str = "") -> float:
@@ -65,7 +66,9 @@ class ControlPort:
         del request, peer, now_ns
         return json_response({"error": "no WebSocket on the control port"}, 404)
 
-    def handle(self, request: Request, peer: str, now_ns: int) -> Response:
+    def handle(
+        self, request: Request, peer: str, now_ns: int
+    ) -> Response | Coroutine[Any, Any, Response]:
         """Carry out one request; answer with what came of it, or how things stand then."""
         del peer, now_ns
         if "origin" in request.headers:
@@ -78,6 +81,18 @@ class ControlPort:
             answer = route(request)
         except CrossfeedError as error:
             return json_response({"error": str(error)}, 400)
+        if inspect.iscoroutine(answer):
+            return self._done(cast("Coroutine[Any, Any, object]", answer))
+        return self._said(answer)
+
+    async def _done(self, carrying_out: Coroutine[Any, Any, object]) -> Response:
+        """Answer when it is done."""
+        try:
+            return self._said(await carrying_out)
+        except CrossfeedError as error:
+            return json_response({"error": str(error)}, 400)
+
+    def _said(self, answer: object) -> Response:
         return json_response(self._state() if answer is None else answer)
 
 

@@ -64,8 +64,8 @@ def run_simulator(options: SimulatorOptions) -> int:
     Prints the URLs once everything listens, so that a parent process can wait for that line.
 
     Raises:
-        ConfigError: options that cannot work; nothing was started.
-        OSError: a port is taken, or the ledger file cannot be written.
+        ConfigError: options that cannot work, a taken port among them; nothing was started.
+        OSError: the ledger file cannot be written.
     """
     _check(options)
     symbols = generated_symbols(

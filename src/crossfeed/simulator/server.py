@@ -7,8 +7,8 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Callable
-from typing import Protocol, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
 
 from crossfeed.errors import ConfigError
 from crossfeed.simulator.framing import (
@@ -53,8 +53,10 @@ class Endpoint(Protocol):
         """Answer an upgrade request."""
         ...
 
-    def handle(self, request: Request, peer: str, now_ns: int) -> Response:
-        """Answer any other request."""
+    def handle(
+        self, request: Request, peer: str, now_ns: int
+    ) -> Response | Coroutine[Any, Any, Response]:
+        """Answer any other request, later if that takes time."""
         ...
 
 
@@ -104,7 +106,10 @@ class Connection(asyncio.Protocol):
             else:
                 response = self._server.endpoint.handle(request, self._peer, now_ns)
                 is_last = request.headers.get("connection", "").lower() == "close"
-                self._respond(response, is_last=is_last)
+                if isinstance(response, Response):
+                    self._respond(response, is_last=is_last)
+                else:
+                    self._server.run(self._respond_later(response, is_last=is_last))
 
     def eof_received(self) -> bool:
         """Take the end of the client's bytes: the connection is over."""
@@ -131,6 +136,11 @@ class Connection(asyncio.Protocol):
             self._later(response.delay_s, lambda: self._send(data, is_last=is_last))
         else:
             self._send(data, is_last=is_last)
+
+    async def _respond_later(
+        self, answering: Coroutine[Any, Any, Response], *, is_last: bool
+    ) -> None:
+        self._respond(await answering, is_last=is_last)
 
     def _send(self, data: bytes, *, is_last: bool) -> None:
         if self._transport is not None:
@@ -318,12 +328,13 @@ class PortServer:
         self.connections: set[Connection] = set()
         self.port = 0
         self._server: asyncio.Server | None = None
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Listen; port 0 takes a free one.
 
         Raises:
-            OSError: the address is taken or none of this machine's; the text names it.
+            ConfigError: the address is taken or none of this machine's; the text names it.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -331,7 +342,7 @@ class PortServer:
                 lambda: Connection(self), host, port, ssl=tls, backlog=1_024
             )
         except OSError as error:
-            raise OSError(error.errno, cannot_listen(host, port, error)) from error
+            raise ConfigError(cannot_listen(host, port, error), field="port") from error
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     def add(self, connection: Connection) -> bool:
@@ -344,6 +355,17 @@ class PortServer:
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
         self.connections.discard(connection)
+
+    def run(self, answering: Coroutine[Any, Any, None]) -> None:
+        """Answer a request that takes time; ended when the port is closed."""
+        task = asyncio.get_running_loop().create_task(answering)
+        self._answering.add(task)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        if not task.cancelled():
+            task.result()  # what it raises is told by the loop, as of any other request
 
     def flush(self) -> None:
         """Write what all sessions have to say."""
@@ -362,6 +384,10 @@ class PortServer:
                 connection.abort()
             await self._server.wait_closed()
             self._server = None
+        answering = tuple(self._answering)
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
         for _ in range(_ENDS_MAX):
             if not self.connections:
                 break
