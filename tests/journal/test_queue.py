@@ -144,6 +144,44 @@ def test_both_forms_hand_out_the_same(walk: list[Step], limit: int):
     assert found[0] == found[1]
 
 
+def test_pieces_have_about_the_size_of_a_block(make_queue):
+    """Not a piece for each record, whatever the records' sizes, as long as they fit."""
+    for size in (20, 60, 150):
+        queue = make_queue(1 << 20, BLOCK, refused)
+        for number in range(100):
+            queue.put_frame(1, SOURCE, frame(number, size), number, 0)
+        lengths = [len(raw) for raw, *_ in iter(queue.take, None)]
+        assert sum(lengths) / len(lengths) > BLOCK / 2
+
+
+@pytest.mark.parametrize("failing", range(6))
+def test_without_memory_nothing_is_done(failing):
+    """A put that raises has put nothing, and harmed nothing; what was put before is there."""
+    hooks = pytest.importorskip("_testcapi", reason="an interpreter without its test modules")
+    if journal_queue() is RecordQueue:
+        pytest.skip("the compiled core is not in use")
+    queue: Any = journal_queue()(1 << 30, BLOCK, refused)
+    put, payload, done = queue.put_frame, frame(0, 400), 0
+    put_state, states = queue.put_state, 0
+    state = StateRecord(encode_record(11, SOURCE, b"{}", 3, 3), "sim", "open")
+    fail, mend = hooks.set_nomemory, hooks.remove_mem_hooks
+    for _ in range(40):
+        fail(failing, failing + 1)
+        try:
+            put(1, SOURCE, payload, 1, 1)
+            done += 1
+            put_state(state)
+            states += 1
+        except MemoryError:
+            pass
+        mend()
+    assert queue.records == done + states
+    found = drained(queue)
+    assert [isinstance(item, StateRecord) for item in found].count(True) == states
+    assert len(found) == done + states
+    assert (queue.records, queue.waiting_bytes) == (0, 0)
+
+
 def test_two_threads_lose_and_reorder_nothing(make_queue):
     """One thread puts while another takes, as live: every record arrives once, in order."""
     count, queue = 60_000, make_queue(1 << 30, BLOCK, refused)

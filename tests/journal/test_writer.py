@@ -13,10 +13,17 @@ import pytest
 from crossfeed.errors import ConfigError, JournalError, JournalLockedError
 from crossfeed.journal.files import Files
 from crossfeed.journal.folder import LOCK_NAME, list_segments, segment_name
-from crossfeed.journal.format import VERSION, SegmentHead, encode_head
+from crossfeed.journal.format import BLOCK_BYTES_MAX, VERSION, SegmentHead, encode_head
 from crossfeed.journal.options import JournalOptions
 from crossfeed.journal.reader import Journal, SegmentReader
-from crossfeed.journal.records import REPEATED, Record, RecordKind, encode_json
+from crossfeed.journal.records import (
+    HEAD_BYTES,
+    RECORD_BYTES_MAX,
+    REPEATED,
+    Record,
+    RecordKind,
+    encode_json,
+)
 from crossfeed.journal.recovery import recover_folder
 from crossfeed.journal.writer import NICENESS, JournalWriter
 from crossfeed.runtime.clock import SystemClock
@@ -75,6 +82,31 @@ def test_the_most_that_waited_is_told(make_writer):
     assert writer.close()
     stats = writer.stats()
     assert (stats.queue_bytes_max, stats.queue_bytes) == (waiting, 0)
+
+
+def test_what_comes_while_a_block_is_written_counts_as_waiting_too(make_writer):
+    files = FaultyFiles()
+    writer = make_writer(files)
+    files.waits_at = "write"
+    put(writer, 0, 1)
+    assert files.is_waiting.wait(20)
+    put(writer, 1, 500)
+    waiting = writer.intake.waiting_bytes
+    files.gate.set()
+    assert writer.close()
+    assert writer.stats().queue_bytes_max == waiting
+
+
+def test_a_block_never_becomes_longer_than_the_format_allows(tmp_path, make_queue):
+    """The longest of records may come last into the longest of blocks."""
+    options = JournalOptions(block_bytes=16 << 20, queue_bytes=1 << 30)
+    writer = JournalWriter(tmp_path, options, clock=SystemClock(), make_queue=make_queue)
+    source, longest = bytes(255), bytes(RECORD_BYTES_MAX)
+    for payload in (bytes((16 << 20) - HEAD_BYTES - 256), longest):
+        assert writer.intake.put_frame(1, source, payload, 1, 1)
+    found = [len(piece[0]) for piece in iter(writer._take, None)]
+    assert max(found) <= BLOCK_BYTES_MAX
+    assert sum(found) == (64 << 20) + HEAD_BYTES + 254
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import accumulate, islice
 from struct import Struct as Layout
 from typing import Final, Protocol, cast
 
@@ -143,17 +144,20 @@ class RecordQueue:
             chunk += islice(self._pops, min(len(self._queue), CHUNK_RECORDS))
             if not chunk:
                 return None
-        if StateRecord not in set(map(type, chunk)):
-            records = cast("list[bytes]", chunk)
-            if sum(map(len, records)) <= self._block_bytes:
-                piece = _piece(records)
-                self._taken_bytes += len(piece[0]) + ITEM_BYTES * len(chunk)
-                chunk.clear()
-                return piece
-        item = chunk.pop(0)  # state and long ones go one by one
-        record = item.record if isinstance(item, StateRecord) else item
-        self._taken_bytes += len(record) + ITEM_BYTES
-        return item if isinstance(item, StateRecord) else _piece([item])
+        types = list(map(type, chunk))
+        count = types.index(StateRecord) if StateRecord in types else len(chunk)
+        if not count:
+            state = cast("StateRecord", chunk.pop(0))
+            self._taken_bytes += len(state.record) + ITEM_BYTES
+            return state
+        records = cast("list[bytes]", chunk[:count])
+        ends = list(accumulate(map(len, records)))
+        if ends[-1] > self._block_bytes:
+            del records[bisect_right(ends, self._block_bytes) or 1 :]  # a long one goes alone
+        piece = _piece(records)
+        self._taken_bytes += len(piece[0]) + ITEM_BYTES * len(records)
+        del chunk[: len(records)]
+        return piece
 
 
 def _piece(records: list[bytes]) -> Piece:

@@ -198,8 +198,8 @@ class SegmentReader:
         self.good_end = at + BLOCK_HEAD_BYTES + head.stored_bytes
         self.records += len(block)
         if block:
-            self.met_ns = block[-1].wall_ns
-            self.is_complete = block[-1].kind == RecordKind.END
+            last = block[-1]
+            self.met_ns, self.is_complete = last.wall_ns, last.kind == RecordKind.END
         return self.good_end
 
     def last_ns(self) -> int:

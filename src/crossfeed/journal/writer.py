@@ -4,7 +4,7 @@
  event loop ── put() ──► bounded queue ──► writer's thread: blocks ──► file
                                             syncer's thread: fsync, seal by rename, retention
 ```
-The data path appends to a deque: no lock, no system call. Every half flush window the writer's
+The data path puts into a queue: no lock, no system call. Every half flush window the writer's
 thread takes what is there, compresses it into blocks and hands it to the operating system; from
 then on a killed process loses nothing of it. The syncer's thread waits for the disk. What does not
 fit into the queue while the disk is slow, full, gone or failing is lost, counted, and noted in the
@@ -25,12 +25,20 @@ from crossfeed.errors import JournalError
 from crossfeed.journal.compression import codec_named
 from crossfeed.journal.files import Files, said
 from crossfeed.journal.folder import last_number
-from crossfeed.journal.format import SegmentHead
+from crossfeed.journal.format import BLOCK_BYTES_MAX, SegmentHead
 from crossfeed.journal.intake import Intake
 from crossfeed.journal.lock import FolderLock
 from crossfeed.journal.options import JournalOptions
 from crossfeed.journal.queue import MakeQueue, Piece, RecordQueue, StateRecord
-from crossfeed.journal.records import REPEATED, Loss, RecordKind, encode_json, wall_of
+from crossfeed.journal.records import (
+    HEAD_BYTES,
+    RECORD_BYTES_MAX,
+    REPEATED,
+    Loss,
+    RecordKind,
+    encode_json,
+    wall_of,
+)
 from crossfeed.journal.recovery import Recovered, recover_folder
 from crossfeed.journal.retention import retire
 from crossfeed.journal.segment_out import SegmentOut
@@ -49,6 +57,8 @@ NICENESS: Final = 10
 NS: Final = 1_000_000_000
 
 FLAGS_AT: Final = 2
+BEFORE_LAST_BYTES_MAX: Final = BLOCK_BYTES_MAX - RECORD_BYTES_MAX - HEAD_BYTES - 255
+"""What a block may have that takes one more record: of any length, with a source of 255 bytes."""
 
 
 class JournalWriter:
@@ -201,8 +211,6 @@ class JournalWriter:
         if self._segment is None and not self._reopen():
             return
         self._check_segment()
-        # Most waits just before it is taken: the data path need not look.
-        self._waiting_bytes_max = max(self._waiting_bytes_max, self.intake.waiting_bytes)
         while self._segment is not None:
             if self._pending is None:
                 self._pending = self._take()
@@ -219,7 +227,10 @@ class JournalWriter:
         """Take a block's worth of records, None if nothing waits."""
         pieces, self._noted = [_alone(record) for record in self._noted], []
         size = sum(len(piece[0]) for piece in pieces)
-        while size < self.options.block_bytes:
+        wanted = min(self.options.block_bytes, BEFORE_LAST_BYTES_MAX)
+        while size < wanted:
+            # Most waits just before it is taken: the data path need not look.
+            self._waiting_bytes_max = max(self._waiting_bytes_max, self.intake.waiting_bytes)
             found = self.intake.take()
             if found is None:
                 break

@@ -4,12 +4,15 @@
 A frame costs the data path one copy; the writer's thread finds whole blocks and runs no Python for each
 record, during which the data path would wait for the interpreter. Same contract and same counts as
 `crossfeed.journal.queue.RecordQueue`. Each method is one step for other threads: none lets the
-interpreter go while a record is neither here nor there.
+interpreter go while a record is neither here nor there, and one that raises (no memory) has done
+nothing.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Malloc, PyMem_Free
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.string cimport memcpy
 
 from crossfeed.native._records cimport HEAD_BYTES, Head
@@ -42,10 +45,13 @@ cdef class RecordQueue:
 
     def __cinit__(self, long long limit_bytes, long long block_bytes, object on_full):
         """Start empty."""
+        if not 0 < block_bytes <= sys.maxsize // 2:
+            raise ValueError("a block of no size, or of more than can be")
         self.limit, self.block_bytes, self.on_full = limit_bytes, block_bytes, on_full
         self.items = deque()
-        # A block is closed when it has its size: the record that makes it full is shorter than one.
-        self.open_block = <char *> PyMem_Malloc(2 * block_bytes + HEAD_BYTES)
+        # One that has its size is closed before the next record: what makes it full is no longer
+        # than a block.
+        self.open_block = <char *> PyMem_Malloc(2 * block_bytes)
         if self.open_block == NULL:
             raise MemoryError
 
@@ -78,7 +84,7 @@ cdef class RecordQueue:
             record = PyBytes_FromStringAndSize(NULL, size)
             to = PyBytes_AS_STRING(record)
         else:
-            to = self.open_block + self.fill
+            to = self._room()
         memcpy(to, &head, HEAD_BYTES)
         memcpy(to + HEAD_BYTES, PyBytes_AS_STRING(source), name_bytes)
         memcpy(to + HEAD_BYTES + name_bytes, PyBytes_AS_STRING(payload), payload_bytes)
@@ -97,21 +103,21 @@ cdef class RecordQueue:
         if size > self.block_bytes:
             self._put_alone(record, wall_ns)
         else:
-            memcpy(self.open_block + self.fill, PyBytes_AS_STRING(record), size)
+            memcpy(self._room(), PyBytes_AS_STRING(record), size)
             self._grow(size, wall_ns)
 
     def put_state(self, object state not None):
+        cdef Py_ssize_t size = len(state.record)
         self._close()
-        self._count(len(state.record))
         self.items.append(state)
+        self._count(size)
 
     def take(self):
-        if self.items:
-            item = self.items.popleft()
-        elif self.fill:
-            item = self._closed()
-        else:
-            return None
+        if not self.items:
+            self._close()
+            if not self.items:
+                return None
+        item = self.items.popleft()
         if type(item) is tuple:
             self.taken_count += <long long> item[1]
             self.taken_bytes += len(item[0]) + ITEM_BYTES * <long long> item[1]
@@ -124,34 +130,49 @@ cdef class RecordQueue:
         self.put_count += 1
         self.put_bytes += size + ITEM_BYTES
 
-    cdef int _grow(self, Py_ssize_t size, long long wall_ns) except -1:
-        """Count a record that was laid at the end of the open block; close it if it is full."""
+    cdef char *_room(self) except NULL:
+        """Return where the next record goes in the open block: there is room for one of its size."""
+        while self.fill >= self.block_bytes:
+            self._close()
+        return self.open_block + self.fill
+
+    cdef void _grow(self, Py_ssize_t size, long long wall_ns) noexcept:
+        """Count a record that was laid at the end of the open block."""
         if not self.open_records:
             self.first_ns = wall_ns
         self.last_ns = wall_ns
         self.open_records += 1
         self.fill += size
         self._count(size)
-        if self.fill >= self.block_bytes:
-            self._close()
-        return 0
 
     cdef int _put_alone(self, bytes record, long long wall_ns) except -1:
         """Take a record longer than a block."""
         self._close()
-        self._count(PyBytes_GET_SIZE(record))
         self.items.append((record, 1, wall_ns, wall_ns))
+        self._count(PyBytes_GET_SIZE(record))
         return 0
 
     cdef int _close(self) except -1:
-        if self.fill:
-            self.items.append(self._closed())
+        """Move what is in the open block behind the other items."""
+        cdef tuple piece
+        if not self.fill:
+            return 0
+        # First what may run the collector, and with it other threads: they may have moved it.
+        piece = PyTuple_New(4)
+        if not self.fill:
+            return 0
+        raw = PyBytes_FromStringAndSize(self.open_block, self.fill)
+        lay(piece, 0, raw)
+        lay(piece, 1, self.open_records)
+        lay(piece, 2, self.first_ns)
+        lay(piece, 3, self.last_ns)
+        self.items.append(piece)
+        self.fill = self.open_records = 0
         return 0
 
-    cdef tuple _closed(self):
-        """Return the open block, which is empty afterwards."""
-        # First what may fail, last what may run the collector, and with it other threads.
-        raw = PyBytes_FromStringAndSize(self.open_block, self.fill)
-        cdef long long records = self.open_records, first_ns = self.first_ns, last_ns = self.last_ns
-        self.fill = self.open_records = 0
-        return raw, records, first_ns, last_ns
+
+cdef int lay(tuple piece, Py_ssize_t at, object value) except -1:
+    """Fill a place of a new tuple."""
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(piece, at, value)
+    return 0
