@@ -1,5 +1,6 @@
 """Columns are the same whoever reads the attributes: Python, or the compiled reader before it."""
 
+import gc
 import random
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,58 @@ def test_events_are_dealt_as_far_as_lists_are_known():
     assert native.columns.deal([one], 1, lists) == 1
     with pytest.raises(IndexError):
         native.columns.deal([one], -1, lists)
+
+
+def test_names_that_run_python_while_events_are_dealt():
+    """Whatever it takes away meanwhile: what is dealt is still there."""
+    one, lists = trade(1), dict[Any, Any]()
+
+    class Name(str):
+        __slots__ = ()
+        is_live = False
+
+        def __hash__(self) -> int:
+            if Name.is_live:
+                lists.clear()
+                events.clear()
+                lists[type(one), "binance", "QQQ"] = []
+                gc.collect()
+            return str.__hash__(self)
+
+        def __eq__(self, other: object) -> bool:
+            return str.__eq__(self, other)
+
+    lists |= {(type(one), "binance", name): [] for name in ("BTCUSDT", "QQQ")}
+    events: list[Any] = [one, msgspec.structs.replace(one, symbol=Name("QQQ")), one]
+    del one
+    one = trade(2)
+    Name.is_live = True
+    assert native.columns.deal(events, 0, lists) == 2
+    assert [event.symbol for event in lists[type(one), "binance", "QQQ"]] == ["QQQ"]
+
+
+def test_classes_that_read_in_their_own_way_are_declined():
+    class Meta(type):
+        def __getattribute__(cls, name: str) -> Any:
+            events.clear()
+            return type.__getattribute__(cls, name)
+
+    class Watched(metaclass=Meta):
+        __slots__ = ("price",)
+
+    class Own:
+        __slots__ = ("price",)
+
+        def __getattribute__(self, name: str) -> Any:
+            return 99.0
+
+    events: list[Any] = [Watched(), Watched()]
+    for event in events:
+        event.price = 2.5
+    assert Batch(events, native.columns).read("price", np.float64).tolist() == [2.5, 2.5]
+    own: Any = Own()
+    own.price = 1.0
+    assert Batch([own], native.columns).numbers("price", np.float64).tolist() == [99.0]
 
 
 def replaced(**values: Any) -> Any:

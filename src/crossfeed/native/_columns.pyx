@@ -26,21 +26,17 @@ cdef extern from *:
     """
     #include <structmember.h>
 
-    /* Where the instances of a class keep the slot `name`; -1 where it is anything else. */
+    /* Where the instances of a class keep the slot `name`; -1 where it is anything else. Runs no
+       Python: neither a metaclass nor a class that reads its attributes in its own way is asked. */
     static Py_ssize_t cf_slot(PyTypeObject *type, PyObject *name) {
-        Py_ssize_t offset = -1;
-        PyObject *found = PyObject_GetAttr((PyObject *)type, name);
-        if (found == NULL) {
-            PyErr_Clear();
+        PyObject *found = _PyType_Lookup(type, name);
+        PyMemberDef *member;
+        if (found == NULL || Py_TYPE(found) != &PyMemberDescr_Type)
             return -1;
-        }
-        if (Py_TYPE(found) == &PyMemberDescr_Type) {
-            PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
-            if (member->type == T_OBJECT_EX && PyType_IsSubtype(type, PyDescr_TYPE(found)))
-                offset = member->offset;
-        }
-        Py_DECREF(found);
-        return offset;
+        if (type->tp_getattro != PyObject_GenericGetAttr || !PyType_IsSubtype(type, PyDescr_TYPE(found)))
+            return -1;
+        member = ((PyMemberDescrObject *)found)->d_member;
+        return member->type == T_OBJECT_EX ? member->offset : -1;
     }
 
     static inline PyObject *cf_at_slot(PyObject *owner, Py_ssize_t offset) {
@@ -161,6 +157,7 @@ def deal(list events not None, Py_ssize_t place, dict lists not None):
     cdef PyObject *exchange
     cdef PyObject *symbol
     cdef Py_ssize_t at
+    cdef list kept = [None] * (2 * KNOWN)
     if place < 0:
         raise IndexError(place)
     for at in range(KNOWN):
@@ -172,11 +169,16 @@ def deal(list events not None, Py_ssize_t place, dict lists not None):
         if exchange == NULL or symbol == NULL:
             break
         # Names of a market are the same objects event after event: their places are key enough.
-        dealt = &known[((<size_t> Py_TYPE_(event) >> 5) ^ (<size_t> symbol >> 4)) % KNOWN]
+        at = ((<size_t> Py_TYPE_(event) >> 5) ^ (<size_t> symbol >> 4)) % KNOWN
+        dealt = &known[at]
         if dealt.type != Py_TYPE_(event) or dealt.symbol != symbol or dealt.exchange != exchange:
-            found = lists.get((<object> Py_TYPE_(event), <object> exchange, <object> symbol))
+            # From here on Python may run, and change whatever it finds: what is known is kept alive.
+            owner = <object> event
+            key = (<object> Py_TYPE_(event), <object> exchange, <object> symbol)
+            found = lists.get(key)
             if type(found) is not list:
                 break
+            kept[at], kept[KNOWN + at] = key, found
             dealt.type, dealt.exchange, dealt.symbol = Py_TYPE_(event), exchange, symbol
             dealt.where = <PyObject *> found
         (<list> dealt.where).append(<object> event)
