@@ -31,7 +31,6 @@ from crossfeed.cli.bench.tapes import Feed, Tape, make_tape
 from crossfeed.clients.replay import Replay
 from crossfeed.journal.compression import Codec, best_codec, deflate, inflate
 from crossfeed.journal.options import JournalOptions
-from crossfeed.journal.reader import Journal
 from crossfeed.journal.writer import JournalWriter
 from crossfeed.model.commands import RestRequest, Want
 from crossfeed.runtime.clock import SystemClock
@@ -223,7 +222,7 @@ def measure_live(folder: str, tape: Tape, frames: list[bytes], rate: int, rounds
             found.setdefault(name, []).append(figures)
             shutil.rmtree(own)
     print(f"live path at {rate:,} frames/s, {rounds} rounds each: median (least) of the rounds;")
-    print("  difference of p99 from the first of the same turn: median, and where 95 % of it lie")
+    print(f"  p99 less that of {WITHOUT!r} in the same turn: median [its 95 % bootstrap interval]")
     for name in (WITHOUT, CONTROL, RECORDED):
         p50, p99, cpu = (
             f"{statistics.median(each):.1f} ({min(each):.1f})"
@@ -235,7 +234,7 @@ def measure_live(folder: str, tape: Tape, frames: list[bytes], rate: int, rounds
             apart = [one.p99_us - other.p99_us for one, other in pairs]
             drawn = sorted(statistics.median(chance.choices(apart, k=rounds)) for _ in range(2000))
             middle = f"{statistics.median(apart):+.1f} us"
-            print(f"{'':<18} p99 {middle} [{drawn[50]:+.1f}, {drawn[-50]:+.1f}]")
+            print(f"{'':<18} p99 {middle} [{drawn[50]:+.1f}, {drawn[-51]:+.1f}]")
 
 
 def measure_replay(folder: str, tape: Tape, frames: list[bytes]) -> None:
@@ -245,7 +244,7 @@ def measure_replay(folder: str, tape: Tape, frames: list[bytes]) -> None:
     recording.close()
     for _ in range(2):
         begun = time.process_time_ns()
-        records = sum(len(block) for _, block in Journal(f"{folder}/replay").blocks())
+        records = sum(map(len, Player(f"{folder}/replay", PlayerHooks()).blocks()))
         read_ns = time.process_time_ns() - begun
         replay, seen = Replay(f"{folder}/replay"), [0]
 

@@ -21,3 +21,25 @@ def test_what_the_writer_noted_itself_says_nothing_of_the_time():
     assert [each.wall_ns for each in taken] == [10, 50, 20]
     assert reel.take(10, until_ns=30)[1] == []
     assert [each.wall_ns for each in reel.take(10)[1]] == [40]
+
+
+def test_a_record_that_waits_for_its_turn_is_made_once():
+    """A compiled block makes a record, and copies its payload, each time it is asked for it."""
+
+    class Block(list):
+        asked = 0
+
+        def __getitem__(self, at):
+            self.asked += isinstance(at, int)
+            return super().__getitem__(at)
+
+    early = [[record(RecordKind.FRAME_IN, 10 * number)] for number in range(20)]
+    late = Block([record(RecordKind.FRAME_IN, 1_000)])
+    players = [
+        SimpleNamespace(blocks=lambda found=found, **_: iter(found)) for found in (early, [late])
+    ]
+    reel = Reel(players, [0, 0])
+    assert reel.next().wall_ns == 0
+    times = [each.wall_ns for taken in iter(lambda: reel.take(10), None) for each in taken[1]]
+    assert times == [*range(0, 200, 10), 1_000]
+    assert late.asked == 1

@@ -83,7 +83,7 @@ MakeQueue = Callable[[int, int, OnFull], Queue]
 
 
 class RecordQueue:
-    """A queue of single records. Cost 0.5 us a frame put, 0.1 us taken."""
+    """A queue of single records. Cost 0.5 us a frame put, 0.2 us taken."""
 
     def __init__(self, limit_bytes: int, block_bytes: int, on_full: OnFull) -> None:
         """Start empty."""

@@ -6,7 +6,8 @@ before it is made, so that `replay` can make the same calls in the same order an
 events. What the pure half gives back (events, commands) is not recorded: it follows.
 
 ```
- socket ─► tap (here) ─► core.feed ─► ...        tap: one append to a queue, 0.2 us a frame;
+ socket ─► tap (here) ─► core.feed ─► ...        tap: one append to a queue, 0.2 us a frame
+                                                 where compiled, 0.5 elsewhere;
                                                  no recorder: nothing at all on this way
 ```
 """

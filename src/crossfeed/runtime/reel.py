@@ -29,6 +29,7 @@ class _Source:
         self.block: Sequence[Record] = []
         self.at = 0
         self.newest_ns = 0
+        self._next: Record | None = None  # what is at `at`, where that was looked at
         self._blocks: Iterator[Sequence[Record]] | None = player.blocks(
             first_segment=first_segment, is_followed=is_followed
         )
@@ -46,12 +47,18 @@ class _Source:
                 return False  # nothing new yet
         return True
 
+    def next(self) -> Record:
+        """Return the next record. A compiled block makes it anew each time: it is kept."""
+        if self._next is None:
+            self._next = self.block[self.at]
+        return self._next
+
     def key(self) -> int:
         """Return the next record's place among those of other journals.
 
         It is the latest time so far: a clock that was set back does not reorder a journal.
         """
-        record = self.block[self.at]
+        record = self.next()
         return self.newest_ns if _is_timeless(record) else max(self.newest_ns, record.wall_ns)
 
     def take(self, count: int, until_ns: int, others_ns: int) -> Sequence[Record]:
@@ -60,7 +67,7 @@ class _Source:
         stop = min(len(block), at + count)
         if until_ns < NS_MAX or others_ns < NS_MAX:
             stop = self._cut(stop, until_ns, others_ns)
-        self.at = stop
+        self.at, self._next = stop, None
         return block if stop - at == len(block) else block[at:stop]
 
     def _cut(self, stop: int, until_ns: int, others_ns: int) -> int:
@@ -111,7 +118,7 @@ class Reel:
             JournalError: A folder cannot be read.
         """
         source, _ = self._choose()
-        return None if source is None else source.block[source.at]
+        return None if source is None else source.next()
 
     def take(self, count: int, until_ns: int = NS_MAX) -> tuple[Player, Sequence[Record]] | None:
         """Take up to `count` records of one journal; None at the end of all.
