@@ -26,6 +26,7 @@ from crossfeed.runtime.replay_server import ReplayServer
 from crossfeed.runtime.replay_survey import AnswerReader, Surveyor, recorded_answer
 from crossfeed.runtime.seek import warm_up_for
 from crossfeed.simulator.http import Request
+from crossfeed.transport.http import HttpClient
 
 NS = 1_000_000_000
 HOUR_NS = 3_600 * NS
@@ -231,10 +232,9 @@ async def test_what_cannot_be_read_ahead_leaves_what_is_known(live, monkeypatch)
         session = feed.connect(Request("GET", "/", "", {}), "test", 0)
         feed.begun.add(session)
         session.passed = 1
-        assert (await answer_of(feed, Request("GET", "/nothing", "", {}))).status == 404
-        assert (
-            await answer_of(feed, Request("GET", "/0/public/AssetPairs", "x=1", {}))
-        ).status == 200
+        async with HttpClient(server.rest_url("kraken"), name="x") as http:
+            assert (await http.get("/nothing")).status == 404
+            assert (await http.get("/0/public/AssetPairs", query=(("x", "1"),))).status == 200
 
 
 # ── what is kept ──────────────────────────────────────────────────────────────
