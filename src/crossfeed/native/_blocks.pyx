@@ -144,9 +144,10 @@ def block_of(
         rare: Filled, if it is no None.
     """
     cdef Block block = Block.__new__(Block)
-    cdef Py_ssize_t at = 0, end = PyBytes_GET_SIZE(raw), place
+    cdef long long at = 0, end = PyBytes_GET_SIZE(raw)  # wide enough for what any head says
+    cdef Py_ssize_t place
     cdef Head head
-    if not 0 <= count <= end // HEAD_BYTES or end > <Py_ssize_t> 0xFFFFFFFF:
+    if not 0 <= count <= end // HEAD_BYTES or end > <long long> 0xFFFFFFFF:
         return None
     block.starts = <unsigned int *> PyMem_Malloc(max(1, count) * sizeof(unsigned int))
     if block.starts == NULL:
@@ -158,7 +159,7 @@ def block_of(
             return None
         block.starts[place] = <unsigned int> at
         memcpy(&head, PyBytes_AS_STRING(raw) + at, HEAD_BYTES)
-        at += HEAD_BYTES + head.name_bytes + <Py_ssize_t> head.payload_bytes
+        at += HEAD_BYTES + head.name_bytes + <long long> head.payload_bytes
         if at > end:
             return None
         if head.kind > common_max and rare is not None:

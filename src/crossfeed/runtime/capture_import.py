@@ -28,7 +28,7 @@ from crossfeed.runtime.capture_survey import CaptureSurvey, guess_venue
 from crossfeed.runtime.clock import SystemClock
 from crossfeed.runtime.native_core import make_core
 from crossfeed.runtime.pipeline import PureCore
-from crossfeed.runtime.recording import FeedTap, TappedStreams
+from crossfeed.runtime.recording import FeedTap, TappedStreams, journal_queue
 from crossfeed.runtime.settings import FeedSettings
 from crossfeed.venues.registry import find_venue
 
@@ -141,7 +141,12 @@ class CaptureImport:
         survey.read(self._counted())
         if not survey.decoded:
             raise JournalError(f"{self.path}: no message that {venue.name} sends")
-        writer = JournalWriter(self._folder, JournalOptions(), clock=_WriterClock(self._clock))
+        writer = JournalWriter(
+            self._folder,
+            JournalOptions(),
+            clock=_WriterClock(self._clock),
+            make_queue=journal_queue(),
+        )
         first = next(iter(self._timed(survey)))[1]
         self._clock.advance(first)
         writer.start()
