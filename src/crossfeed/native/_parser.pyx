@@ -20,7 +20,7 @@ from crossfeed.native._python cimport (
 )
 from crossfeed.native._rows cimport add, read_rows
 from crossfeed.native._scan cimport (
-    cf_at, cf_integer, cf_number, cf_skip, cf_space, cf_string, cf_time, cf_word,
+    cf_at, cf_behind, cf_integer, cf_next_item, cf_number, cf_skip, cf_space, cf_string, cf_time, cf_word,
 )
 from crossfeed.native._tables cimport (
     BOOL, BOOL_WORD, CHECK_INT, CHECK_TEXT, FLAG, INT, INT_WORD, ISO, ITEMS, LEVEL_PRICE, LEVEL_SIDE,
@@ -73,6 +73,7 @@ cdef class Parser:
         cdef int at = 0
         cdef int size
         cdef int found
+        cdef int is_over
         cdef Field *field
         p = cf_space(p, end)
         if p < end and p[0] == c'}':
@@ -97,11 +98,8 @@ cdef class Parser:
                 found = find_key(table, key, size, at)
                 p += 1
             at += 1
-            p = cf_space(p, end)
-            if p >= end or p[0] != c':':
-                return NULL
-            p = cf_space(p + 1, end)
-            if p >= end:
+            p = cf_behind(p, end, c':')
+            if p == NULL:
                 return NULL
             if found < 0:
                 p = cf_skip(p, end)
@@ -117,15 +115,11 @@ cdef class Parser:
                 p = self._value(p, field)
             if p == NULL:
                 return NULL
-            p = cf_space(p, end)
-            if p >= end:
+            p = cf_next_item(p, end, c'}', &is_over)
+            if p == NULL:
                 return NULL
-            if p[0] == c',':
-                p = cf_space(p + 1, end)
-                continue
-            if p[0] != c'}':
-                return NULL
-            return self._complete(p + 1, table, seen)
+            if is_over:
+                return self._complete(p, table, seen)
 
     cdef cf_at _complete(self, cf_at p, Table *table, uint64_t seen) noexcept:
         """Fill what was absent; make the event if this object is one."""
@@ -148,6 +142,7 @@ cdef class Parser:
     cdef cf_at _items(self, cf_at p, int child) noexcept:
         """Read an array of objects."""
         cdef cf_at end = self.end
+        cdef int is_over
         if p[0] != c'[':
             return NULL
         p = cf_space(p + 1, end)
@@ -159,14 +154,9 @@ cdef class Parser:
             p = self._object(p + 1, child)
             if p == NULL:
                 return NULL
-            p = cf_space(p, end)
-            if p >= end:
-                return NULL
-            if p[0] == c']':
-                return p + 1
-            if p[0] != c',':
-                return NULL
-            p = cf_space(p + 1, end)
+            p = cf_next_item(p, end, c']', &is_over)
+            if p == NULL or is_over:
+                return p
 
     # ── one value ────────────────────────────────────────────────────────────
 
@@ -339,6 +329,7 @@ cdef class Parser:
         """Read `[{price, size}, ...]`, with a side each or all of one."""
         cdef cf_at end = self.end
         cdef int side = field.side
+        cdef int is_over
         if p[0] != c'[':
             return NULL
         p = cf_space(p + 1, end)
@@ -355,14 +346,9 @@ cdef class Parser:
                 side = 0 if self.level_side else 1
             if not add(&self.draft.rows, side, self.level_price, self.level_size):
                 return NULL
-            p = cf_space(p, end)
-            if p >= end:
-                return NULL
-            if p[0] == c']':
-                return p + 1
-            if p[0] != c',':
-                return NULL
-            p = cf_space(p + 1, end)
+            p = cf_next_item(p, end, c']', &is_over)
+            if p == NULL or is_over:
+                return p
 
     cdef cf_at _level_part(self, cf_at p, Field *field) noexcept:
         """Read one part of a level."""

@@ -12,7 +12,7 @@ from crossfeed.native._python cimport (
     Py_DECREF_, Py_XDECREF_, PyFloat_FromDouble_, PyList_New_, PyList_SET_ITEM_, PyObject_GC_UnTrack,
     PyTuple_New_, PyTuple_SET_ITEM_,
 )
-from crossfeed.native._scan cimport cf_at, cf_number, cf_space, cf_string
+from crossfeed.native._scan cimport cf_at, cf_behind, cf_next_item, cf_number, cf_space, cf_string
 from crossfeed.native._tables cimport SIDED, Field, Word, find_word, is_within
 
 __all__: list[str] = []
@@ -25,6 +25,7 @@ cdef cf_at read_rows(Rows *rows, cf_at p, cf_at end, Field *field) noexcept:
     """Read `[[price, size], ...]` or `[[side, price, size], ...]`."""
     cdef double price, size
     cdef int side = field.side
+    cdef int is_over
     if p[0] != c'[':
         return NULL
     p = cf_space(p + 1, end)
@@ -41,7 +42,7 @@ cdef cf_at read_rows(Rows *rows, cf_at p, cf_at end, Field *field) noexcept:
         p = cf_number(p, end, &price)
         if p == NULL or not is_within(price, field.low, field.is_low_open, field.high):
             return NULL
-        p = _behind_comma(p, end)
+        p = cf_behind(p, end, c',')
         if p == NULL:
             return NULL
         p = cf_number(p, end, &size)
@@ -50,14 +51,9 @@ cdef cf_at read_rows(Rows *rows, cf_at p, cf_at end, Field *field) noexcept:
         p = cf_space(p, end)
         if p >= end or p[0] != c']' or not add(rows, side, price, size):
             return NULL
-        p = cf_space(p + 1, end)
-        if p >= end:
-            return NULL
-        if p[0] == c']':
-            return p + 1
-        if p[0] != c',':
-            return NULL
-        p = cf_space(p + 1, end)
+        p = cf_next_item(p + 1, end, c']', &is_over)
+        if p == NULL or is_over:
+            return p
 
 
 cdef inline cf_at _read_side(cf_at p, cf_at end, Field *field, int *side) noexcept:
@@ -73,14 +69,7 @@ cdef inline cf_at _read_side(cf_at p, cf_at end, Field *field, int *side) noexce
     if word == NULL:
         return NULL
     side[0] = 0 if word.number else 1
-    return _behind_comma(stop + 1, end)
-
-
-cdef inline cf_at _behind_comma(cf_at p, cf_at end) noexcept:
-    p = cf_space(p, end)
-    if p >= end or p[0] != c',':
-        return NULL
-    return cf_space(p + 1, end)
+    return cf_behind(stop + 1, end, c',')
 
 
 cdef int grow(Rows *rows, int side) noexcept:

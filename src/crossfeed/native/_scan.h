@@ -27,6 +27,30 @@ static inline cf_at cf_space(cf_at p, cf_at end) {
     return p;
 }
 
+/* The one mark that may come here, with the white space around it. Returns where the value behind it
+   begins, which is never the end. */
+static inline cf_at cf_behind(cf_at p, cf_at end, unsigned char mark) {
+    p = cf_space(p, end);
+    if (p >= end || *p != mark) return NULL;
+    p = cf_space(p + 1, end);
+    return p < end ? p : NULL;
+}
+
+/* From behind an item of an array, or a member of an object, to the next: returns where that begins,
+   which is never the end. With `is_over` there is none: returns the position behind `closing`. */
+static inline cf_at cf_next_item(cf_at p, cf_at end, unsigned char closing, int *is_over) {
+    *is_over = 0;
+    p = cf_space(p, end);
+    if (p >= end) return NULL;
+    if (*p == ',') {
+        p = cf_space(p + 1, end);
+        return p < end ? p : NULL;
+    }
+    if (*p != closing) return NULL;
+    *is_over = 1;
+    return p + 1;
+}
+
 /* A string without escapes: `p` is behind the opening quote. Returns the closing quote. Bytes above
    127 are let through only where `is_any` says so (skipped strings, whose text nobody reads). */
 static inline cf_at cf_string(cf_at p, cf_at end, int is_any) {
@@ -71,7 +95,7 @@ static inline int cf_are_eight(uint64_t word) { (void)word; return 0; }
 static inline uint64_t cf_eight(uint64_t word) { return word; }
 #endif
 
-/* -?(0|[1-9]d*)(.d+)? ; an exponent is declined. `is_text`: until the closing quote instead. */
+/* -?(0|[1-9]d*)(.d+)? ; an exponent is declined, and so is minus zero. */
 static inline cf_at cf_decimal(cf_at p, cf_at end, double *value) {
     cf_at start = p, first;
     uint64_t mantissa = 0;
@@ -245,9 +269,8 @@ static inline cf_at cf_skip(cf_at p, cf_at end) {
         if (p >= end || *p != '"') return NULL;
         p = cf_string(p + 1, end, 1);
         if (p == NULL) return NULL;
-        p = cf_space(p + 1, end);
-        if (p >= end || *p != ':') return NULL;
-        p = cf_space(p + 1, end);
+        p = cf_behind(p + 1, end, ':');
+        if (p == NULL) return NULL;
     }
 }
 

@@ -9,6 +9,8 @@ cdef extern from "_scan.h":
         int64_t day_ns
 
     cf_at cf_space(cf_at p, cf_at end) nogil
+    cf_at cf_behind(cf_at p, cf_at end, unsigned char mark) nogil
+    cf_at cf_next_item(cf_at p, cf_at end, unsigned char closing, int *is_over) nogil
     cf_at cf_string(cf_at p, cf_at end, int is_any) nogil
     cf_at cf_number(cf_at p, cf_at end, double *value)
     cf_at cf_integer(cf_at p, cf_at end, int64_t *value) nogil
