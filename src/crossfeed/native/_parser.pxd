@@ -26,7 +26,7 @@ cdef class Parser:
     cdef cf_day day
     cdef int code                # why the frame is declined, if it is
     cdef PyObject *number        # of the frame, where the venue numbers them
-    cdef int level_side
+    cdef int level_side          # of the newest level written as an object: 0 bids, 1 asks
     cdef double level_price
     cdef double level_size
 

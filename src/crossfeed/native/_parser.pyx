@@ -18,9 +18,10 @@ from crossfeed.native._names cimport NAME_MAX, Names
 from crossfeed.native._python cimport (
     FALSE, NONE, TRUE, Py_XDECREF_, PyFloat_FromDouble_, PyLong_FromLongLong_, PyUnicode_New_,
 )
-from crossfeed.native._rows cimport add, read_rows
+from crossfeed.native._rows cimport add, read_rows, read_side
 from crossfeed.native._scan cimport (
-    cf_at, cf_behind, cf_integer, cf_next_item, cf_number, cf_skip, cf_space, cf_string, cf_time, cf_word,
+    cf_at, cf_behind, cf_integer, cf_next_item, cf_number, cf_skip, cf_space, cf_string, cf_text, cf_time,
+    cf_word,
 )
 from crossfeed.native._tables cimport (
     BOOL, BOOL_WORD, CHECK_INT, CHECK_TEXT, FLAG, INT, INT_WORD, ISO, ITEMS, LEVEL_PRICE, LEVEL_SIDE,
@@ -232,31 +233,21 @@ cdef class Parser:
 
     cdef cf_at _time(self, cf_at p, Field *field) noexcept:
         """Read a time written as text."""
-        cdef cf_at end = self.end
-        cdef cf_at stop
+        cdef cf_at stop = cf_text(p, self.end)
         cdef int64_t time_ns
-        if p[0] != c'"':
-            return NULL
-        p += 1
-        stop = p
-        while stop < end and stop[0] != c'"' and stop - p < 32:
-            stop += 1
-        if stop >= end or stop[0] != c'"' or not cf_time(p, stop, &self.day, &time_ns):
+        if stop == NULL or not cf_time(p + 1, stop, &self.day, &time_ns):
             return NULL
         return stop + 1 if give(self.values, field.slot, PyLong_FromLongLong_(time_ns)) else NULL
 
     cdef cf_at _symbol(self, cf_at p, Field *field) noexcept:
         """Look a symbol up among those asked for."""
-        cdef cf_at stop
+        cdef cf_at stop = cf_text(p, self.end)
         cdef Py_ssize_t size
         cdef PyObject *key
         cdef PyObject *pair
-        if p[0] != c'"':
-            return NULL
-        p += 1
-        stop = cf_string(p, self.end, 0)
         if stop == NULL:
             return NULL
+        p += 1
         size = stop - p
         if size == 0 or size > NAME_MAX:
             return NULL
@@ -302,14 +293,11 @@ cdef class Parser:
 
     cdef cf_at _text(self, cf_at p, Field *field) noexcept:
         """Read a text, or a word of those that the field knows."""
-        cdef cf_at stop
+        cdef cf_at stop = cf_text(p, self.end)
         cdef Word *word
-        if p[0] != c'"':
-            return NULL
-        p += 1
-        stop = cf_string(p, self.end, 0)
         if stop == NULL:
             return NULL
+        p += 1
         if field.word_count:
             word = find_word(field, p, stop - p)
             if word == NULL:
@@ -338,12 +326,11 @@ cdef class Parser:
         while True:
             if p >= end or p[0] != c'{':
                 return NULL
-            self.level_side = 1
             p = self._object(p + 1, field.child)
             if p == NULL:
                 return NULL
             if field.slot_other >= 0:
-                side = 0 if self.level_side else 1
+                side = self.level_side
             if not add(&self.draft.rows, side, self.level_price, self.level_size):
                 return NULL
             p = cf_next_item(p, end, c']', &is_over)
@@ -353,19 +340,8 @@ cdef class Parser:
     cdef cf_at _level_part(self, cf_at p, Field *field) noexcept:
         """Read one part of a level."""
         cdef double number
-        cdef cf_at stop
-        cdef Word *word
         if field.kind == LEVEL_SIDE:
-            if p[0] != c'"':
-                return NULL
-            stop = cf_string(p + 1, self.end, 0)
-            if stop == NULL:
-                return NULL
-            word = find_word(field, p + 1, stop - p - 1)
-            if word == NULL:
-                return NULL
-            self.level_side = word.number
-            return stop + 1
+            return read_side(p, self.end, field, &self.level_side)
         p = cf_number(p, self.end, &number)
         if p == NULL or not is_within(number, field.low, field.is_low_open, field.high):
             return NULL

@@ -12,8 +12,8 @@ from crossfeed.native._python cimport (
     Py_DECREF_, Py_XDECREF_, PyFloat_FromDouble_, PyList_New_, PyList_SET_ITEM_, PyObject_GC_UnTrack,
     PyTuple_New_, PyTuple_SET_ITEM_,
 )
-from crossfeed.native._scan cimport cf_at, cf_behind, cf_next_item, cf_number, cf_space, cf_string
-from crossfeed.native._tables cimport SIDED, Field, Word, find_word, is_within
+from crossfeed.native._scan cimport cf_at, cf_behind, cf_next_item, cf_number, cf_space
+from crossfeed.native._tables cimport SIDED, Field, is_within
 
 __all__: list[str] = []
 
@@ -25,6 +25,7 @@ cdef cf_at read_rows(Rows *rows, cf_at p, cf_at end, Field *field) noexcept:
     """Read `[[price, size], ...]` or `[[side, price, size], ...]`."""
     cdef double price, size
     cdef int side = field.side
+    cdef bint is_sided = field.kind == SIDED
     cdef int is_over
     if p[0] != c'[':
         return NULL
@@ -35,8 +36,11 @@ cdef cf_at read_rows(Rows *rows, cf_at p, cf_at end, Field *field) noexcept:
         if p >= end or p[0] != c'[':
             return NULL
         p = cf_space(p + 1, end)
-        if field.kind == SIDED:
-            p = _read_side(p, end, field, &side)
+        if is_sided:
+            p = read_side(p, end, field, &side)
+            if p == NULL:
+                return NULL
+            p = cf_behind(p, end, c',')
             if p == NULL:
                 return NULL
         p = cf_number(p, end, &price)
@@ -54,22 +58,6 @@ cdef cf_at read_rows(Rows *rows, cf_at p, cf_at end, Field *field) noexcept:
         p = cf_next_item(p + 1, end, c']', &is_over)
         if p == NULL or is_over:
             return p
-
-
-cdef inline cf_at _read_side(cf_at p, cf_at end, Field *field, int *side) noexcept:
-    """Read a side and the comma behind it."""
-    cdef cf_at stop
-    cdef Word *word
-    if p >= end or p[0] != c'"':
-        return NULL
-    stop = cf_string(p + 1, end, 0)
-    if stop == NULL:
-        return NULL
-    word = find_word(field, p + 1, stop - p - 1)
-    if word == NULL:
-        return NULL
-    side[0] = 0 if word.number else 1
-    return cf_behind(stop + 1, end, c',')
 
 
 cdef int grow(Rows *rows, int side) noexcept:

@@ -73,6 +73,12 @@ static inline cf_at cf_string(cf_at p, cf_at end, int is_any) {
     return NULL;
 }
 
+/* A string whose text is wanted: `p` is at the opening quote. Returns the closing one. */
+static inline cf_at cf_text(cf_at p, cf_at end) {
+    if (p >= end || *p != '"') return NULL;
+    return cf_string(p + 1, end, 0);
+}
+
 /* Eight digits at once, where the first in memory is the lowest byte. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define CF_HAS_EIGHT 1

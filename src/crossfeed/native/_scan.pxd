@@ -12,6 +12,7 @@ cdef extern from "_scan.h":
     cf_at cf_behind(cf_at p, cf_at end, unsigned char mark) nogil
     cf_at cf_next_item(cf_at p, cf_at end, unsigned char closing, int *is_over) nogil
     cf_at cf_string(cf_at p, cf_at end, int is_any) nogil
+    cf_at cf_text(cf_at p, cf_at end) nogil
     cf_at cf_number(cf_at p, cf_at end, double *value)
     cf_at cf_integer(cf_at p, cf_at end, int64_t *value) nogil
     cf_at cf_word(cf_at p, cf_at end, const char *word, int size) nogil
